@@ -1,0 +1,1 @@
+"""Paths, environment and process launch across the two systems; Windows drives."""

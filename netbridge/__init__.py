@@ -1,0 +1,1 @@
+"""One localhost: port forwarding both ways, DNS, hosts, proxies."""

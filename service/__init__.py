@@ -1,0 +1,1 @@
+"""The one background process per user; the only meeting point of vm, interop and netbridge."""

@@ -1,0 +1,1 @@
+"""The QEMU core: machine specification, argv, process, QMP, disks, accelerator probe."""

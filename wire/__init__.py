@@ -1,0 +1,1 @@
+"""Messages and frames of the shell-service and service-agent links. Standard library only, no I/O."""

@@ -1,1 +1,1 @@
-"""Messages and frames of the shell-service and service-agent links. Standard library only, no I/O."""
+"""Messages and frames of both links. Standard library only, no I/O."""

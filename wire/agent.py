@@ -1,0 +1,167 @@
+"""Messages of the service-agent link (docs/protocol.md §6). Requests name their reply."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from wire.codec import Message
+from wire.common import Done, Terminal
+
+
+class Hello(Message, name="hello"):
+    """First request after the preamble. The agent sets CLOCK_REALTIME to `time_ns`."""
+
+    protocol: int
+    version: str
+    time_ns: int
+    hostname: str = "isthmus"
+
+
+class Welcome(Message, name="welcome"):
+    """Reply to Hello. `running` names distributions that an earlier agent left running."""
+
+    protocol: int
+    version: str
+    kernel: str
+    boot_id: str
+    running: tuple[str, ...] = ()
+
+
+class FormatDisk(Message, name="format-disk"):
+    """Wait for the disk with SCSI serial `disk` to appear and make an ext4 file system on it."""
+
+    REPLY: ClassVar[type[Message]] = Done
+    disk: str
+
+
+class CheckDisk(Message, name="check-disk"):
+    """Repair the (unmounted) file system of a disk with e2fsck -p, and grow it to the disk."""
+
+    REPLY: ClassVar[type[Message]] = Done
+    disk: str
+
+
+class MountDisk(Message, name="mount-disk"):
+    """Wait for a disk to appear and mount it in the utility VM. Not an error if it is already."""
+
+    REPLY: ClassVar[type[Message]] = Done
+    disk: str
+
+
+class UnmountDisk(Message, name="unmount-disk"):
+    """Unmount a disk and wait until the kernel has let go of it. Not an error if it is not."""
+
+    REPLY: ClassVar[type[Message]] = Done
+    disk: str
+
+
+class Unpack(Message, name="unpack"):
+    """Unpack the tar archive that arrives on the session's stdin into a mounted, empty disk.
+
+    Ends with Exited (the status is bsdtar's, its messages come on stderr). The reply says that
+    bsdtar runs.
+    """
+
+    REPLY: ClassVar[type[Message]] = Done
+    session: int
+    disk: str
+
+
+class Pack(Message, name="pack"):
+    """Send the mounted disk's tree as a tar archive on the session's stdout, then Exited."""
+
+    REPLY: ClassVar[type[Message]] = Done
+    session: int
+    disk: str
+
+
+class InspectRoot(Message, name="inspect-root"):
+    """Is the mounted disk's tree a Linux root file system, and which one?"""
+
+    disk: str
+
+
+class RootDescription(Message, name="root-description"):
+    """Reply to InspectRoot. Empty strings where os-release does not say."""
+
+    is_root: bool
+    os_id: str = ""
+    os_version: str = ""
+    default_name: str = ""
+    default_uid: int = 0
+
+
+class StartDistribution(Message, name="start-distribution"):
+    """Start a distribution on its mounted disk: its namespaces, its pid 1, its files in /etc.
+
+    `identity` is the registry's unique id, `name` what the user calls it.
+    """
+
+    identity: str
+    name: str
+    disk: str
+    hostname: str
+
+
+class DistributionStarted(Message, name="distribution-started"):
+    """Reply to StartDistribution. `warnings` are for the user."""
+
+    warnings: tuple[str, ...] = ()
+
+
+class StopDistribution(Message, name="stop-distribution"):
+    """Stop a distribution: SIGTERM, `grace_ms` later SIGKILL, then unmount its disk.
+
+    Not an error if it does not run.
+    """
+
+    REPLY: ClassVar[type[Message]] = Done
+    identity: str
+    grace_ms: int = 2000
+
+
+class DistributionStopped(Message, name="distribution-stopped"):
+    """Event: a distribution's pid 1 has ended, asked for or not."""
+
+    identity: str
+
+
+class Spawn(Message, name="spawn"):
+    """Start a process as a new session of this link.
+
+    With `line`, the user's shell runs it (`$SHELL -c line`); with `argv`, it is executed
+    directly, looked up in the session's PATH; with neither, the user's login shell starts.
+    `distribution` "" is the utility VM itself. `directories` are tried in turn; "~" is the
+    user's home. `user` "" is the distribution's default user.
+    """
+
+    session: int
+    distribution: str
+    line: str | None = None
+    argv: tuple[str, ...] = ()
+    login: bool = False
+    user: str = ""
+    default_uid: int = 0
+    directories: tuple[str, ...] = ("~",)
+    environment: dict[str, str] = {}  # noqa: RUF012 - a field's default, never changed
+    terminal: Terminal | None = None
+
+
+class Spawned(Message, name="spawned"):
+    """Reply to Spawn: the process runs. `directory` is the one of `directories` it started in."""
+
+    pid: int
+    directory: str
+
+
+class PowerOff(Message, name="power-off"):
+    """Stop all distributions, unmount, sync, and turn the machine off. The reply comes before."""
+
+    REPLY: ClassVar[type[Message]] = Done
+
+
+class Log(Message, name="log"):
+    """Event: something the service should keep in its log."""
+
+    level: str
+    text: str

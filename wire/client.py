@@ -1,0 +1,176 @@
+"""Messages of the shell-service link (docs/protocol.md §7). Requests name their reply."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from wire.codec import Message
+from wire.common import Done, Terminal
+
+
+class Greeting(Message, name="greeting"):
+    """First request of every client."""
+
+    protocol: int
+    version: str
+    token: str = ""
+
+
+class Ready(Message, name="ready"):
+    """Reply to Greeting: the service speaks the same protocol."""
+
+    protocol: int
+    version: str
+    pid: int
+
+
+class Run(Message, name="run"):
+    """Run a command in a distribution; its streams are session 1 of this connection.
+
+    Fields as in wire.agent.Spawn. `distribution` "" is the default one, a name or a GUID in
+    braces otherwise; `system` runs it in the utility VM instead. `directory` is a Linux path or
+    "~"; `host_directory` is where the client stands on the host.
+    """
+
+    distribution: str = ""
+    line: str | None = None
+    argv: tuple[str, ...] = ()
+    login: bool = False
+    user: str = ""
+    directory: str = ""
+    host_directory: str = ""
+    environment: dict[str, str] = {}  # noqa: RUF012 - a field's default, never changed
+    terminal: Terminal | None = None
+    system: bool = False
+
+
+class Running(Message, name="running"):
+    """Reply to Run: the process has started; its end is an Exited event."""
+
+    warnings: tuple[str, ...] = ()
+
+
+class Install(Message, name="install"):
+    """Install a distribution by its catalogue name; "" is the default one."""
+
+    REPLY: ClassVar[type[Message]] = Done
+    source: str = ""
+    name: str = ""
+    location: str = ""
+    disk_bytes: int = 0
+
+
+class Installed(Message, name="installed"):
+    """Reply to Install and Import."""
+
+    name: str
+    identity: str
+    is_default: bool = False
+
+
+class Import(Message, name="import"):
+    """Register a distribution from the tar archive sent on session 1's stdin."""
+
+    name: str
+    location: str = ""
+    disk_bytes: int = 0
+
+
+class Export(Message, name="export"):
+    """Send a distribution's tree on session 1's stdout as `format`: tar, tar.gz or tar.xz."""
+
+    REPLY: ClassVar[type[Message]] = Done
+    name: str
+    format: str = "tar"
+
+
+class List(Message, name="list"):
+    """Which distributions are there?"""
+
+
+class Distribution(Message):
+    """One row of Distributions. `state` is one of WSL's words: Stopped, Running, Installing …"""
+
+    name: str
+    identity: str
+    state: str
+    version: int = 2
+    is_default: bool = False
+    flavor: str = ""
+    os_version: str = ""
+    disk_bytes: int = 0
+
+
+class Distributions(Message, name="distributions"):
+    """Reply to List, in order of registration."""
+
+    distributions: tuple[Distribution, ...]
+
+
+class Terminate(Message, name="terminate"):
+    """Stop a distribution and all its processes."""
+
+    REPLY: ClassVar[type[Message]] = Done
+    name: str
+
+
+class Shutdown(Message, name="shutdown"):
+    """Stop all distributions and the utility VM. `force` skips the grace periods."""
+
+    REPLY: ClassVar[type[Message]] = Done
+    force: bool = False
+
+
+class Unregister(Message, name="unregister"):
+    """Stop a distribution and delete it with its disk."""
+
+    REPLY: ClassVar[type[Message]] = Done
+    name: str
+
+
+class SetDefault(Message, name="set-default"):
+    """Make a distribution the default one."""
+
+    REPLY: ClassVar[type[Message]] = Done
+    name: str
+
+
+class Update(Message, name="update"):
+    """Move to the newest kernel and system image, keeping the old ones for roll-back."""
+
+
+class Updated(Message, name="updated"):
+    """Reply to Update: what will be booted next, and what is kept."""
+
+    kernel: str
+    previous: str
+    is_new: bool
+
+
+class Status(Message, name="status"):
+    """What runs, on what, and how?"""
+
+
+class StatusReport(Message, name="status-report"):
+    """Reply to Status. Strings are "" for what is not known (the VM does not run, …)."""
+
+    version: str
+    default_distribution: str
+    machine_state: str
+    qemu: str = ""
+    accelerator: str = ""
+    accelerator_note: str = ""
+    machine: str = ""
+    kernel: str = ""
+    memory_mib: int = 0
+    processors: int = 0
+    service_pid: int = 0
+    qemu_pid: int = 0
+    directory: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+class Quit(Message, name="quit"):
+    """End the service itself, the machine first. For upgrades and tests."""
+
+    REPLY: ClassVar[type[Message]] = Done

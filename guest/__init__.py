@@ -1,1 +1,1 @@
-"""Everything that runs inside the virtual machine: the agent and, in native/, the little C there is."""
+"""What runs inside the virtual machine: the agent and, in native/, the little C there is."""

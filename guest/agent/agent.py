@@ -1,0 +1,341 @@
+"""The agent: which request is answered by what (docs/protocol.md §6).
+
+Slow work (disks, starting and stopping distributions) runs on worker threads, one request at a
+time per distribution as the service orders them; everything about processes and streams runs on
+the loop's thread.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+from guest import initclient
+from guest.agent import archives, disks, distributions
+from guest.agent.distributions import Distribution
+from guest.agent.errors import AgentError, failure_of
+from guest.agent.link import Link
+from guest.agent.loop import Loop
+from guest.agent.roots import describe_root
+from guest.agent.session import Channels, Session, make_pipes, make_terminal
+from guest.agent.spawning import (
+    group_killer,
+    spawn_error,
+    spawn_in_system,
+    spawn_request,
+)
+from wire import agent as messages
+from wire.codec import Message, decode_message
+from wire.common import PROTOCOL_VERSION, Done, Hangup, Resize, Signal
+from wire.errors import MessageError
+from wire.frame import Frame, FrameKind, Role
+
+_CLOCK_TOLERANCE_NS = 5_000_000
+
+
+class Agent:
+    """State of the agent: running distributions and open sessions."""
+
+    def __init__(self, loop: Loop, port: str | int, version: str) -> None:
+        self._loop = loop
+        self._version = version
+        self._sessions: dict[int, Session] = {}
+        self._distributions: dict[str, Distribution] = {}
+        self._link = Link(loop, port, self._on_frame, self._drop_sessions, self._power_off)
+        for distribution in distributions.left_running(loop, self._on_distribution_stopped):
+            self._distributions[distribution.identity] = distribution
+
+    # -- frames --------------------------------------------------------------------------------
+
+    def _on_frame(self, frame: Frame) -> None:
+        if frame.kind == FrameKind.MESSAGE:
+            self._on_message(frame)
+            return
+        session = self._sessions.get(frame.channel)
+        if session is not None:  # else it has just ended; its last frames cross ours
+            session.on_frame(frame)
+
+    def _on_message(self, frame: Frame) -> None:
+        message = decode_message(frame.payload)
+        if frame.stream == Role.EVENT:
+            handle_event = self._EVENTS.get(type(message))
+            if handle_event is None:
+                raise MessageError(f"{message.NAME} is not an event for the agent")
+            handle_event(self, message)
+            return
+        handler = self._REQUESTS.get(type(message))
+        if frame.stream != Role.REQUEST or handler is None:
+            raise MessageError(f"{message.NAME} is not a request to the agent")
+        number = frame.channel
+        try:
+            handler(self, message, lambda answer: self._reply(number, answer))
+        except (AgentError, OSError) as error:
+            self._reply(number, failure_of(error))
+
+    def _reply(self, number: int, answer: Message) -> None:
+        self._link.send(Role.REPLY, number, answer)
+
+    def _drop_sessions(self) -> None:
+        """The link has lost its state: nobody waits for these sessions any more."""
+        sessions, self._sessions = self._sessions, {}
+        for session in sessions.values():
+            session.hang_up()
+
+    def _in_thread(self, work: Callable[[], Message], reply: Reply) -> None:
+        """Answer with what `work` returns, or with its failure."""
+
+        def done(answer: Message | None, error: Exception | None) -> None:
+            reply(failure_of(error) if error else answer or Done())
+
+        self._loop.run_in_thread(work, done)
+
+    # -- requests ------------------------------------------------------------------------------
+
+    def _hello(self, hello: messages.Hello, reply: Reply) -> None:
+        if abs(hello.time_ns - time.time_ns()) > _CLOCK_TOLERANCE_NS:
+            time.clock_settime_ns(time.CLOCK_REALTIME, hello.time_ns)
+        with open("/proc/sys/kernel/hostname", "w") as file:
+            file.write(hello.hostname)
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            boot_id = file.read().strip()
+        running = tuple(self._distributions)
+        reply(
+            messages.Welcome(
+                protocol=PROTOCOL_VERSION,
+                version=self._version,
+                kernel=os.uname().release,
+                boot_id=boot_id,
+                running=running,
+            )
+        )
+
+    def _disk_request(self, request: Any, reply: Reply) -> None:
+        work = self._DISK_WORK[type(request)]
+
+        def body() -> Message:
+            work(request.disk)
+            return Done()
+
+        self._in_thread(body, reply)
+
+    def _inspect(self, request: messages.InspectRoot, reply: Reply) -> None:
+        self._in_thread(lambda: describe_root(disks.mount_point(request.disk)), reply)
+
+    def _unpack(self, request: messages.Unpack, reply: Reply) -> None:
+        self._run_archiver(request.session, archives.unpack_argv(request.disk), reply)
+
+    def _pack(self, request: messages.Pack, reply: Reply) -> None:
+        self._run_archiver(request.session, archives.pack_argv(request.disk), reply)
+
+    def _run_archiver(self, number: int, argv: list[str], reply: Reply) -> None:
+        self._start_session(
+            messages.Spawn(session=number, distribution="", argv=tuple(argv)), reply
+        )
+
+    def _start_distribution(self, request: messages.StartDistribution, reply: Reply) -> None:
+        identity = request.identity
+        if identity in self._distributions:
+            reply(messages.DistributionStarted())
+            return
+
+        def start() -> tuple[int, list[str]]:
+            disks.mount_disk(request.disk)
+            return distributions.start_init(identity, request.name, request.disk, request.hostname)
+
+        def started(result: tuple[int, list[str]] | None, error: Exception | None) -> None:
+            if result is None:
+                reply(failure_of(error or AgentError("no result")))
+                return
+            pid, warnings = result
+            try:
+                self._distributions[identity] = Distribution(
+                    self._loop,
+                    identity,
+                    request.name,
+                    request.disk,
+                    pid,
+                    self._on_distribution_stopped,
+                )
+            except OSError as connect_error:
+                reply(failure_of(connect_error))
+                return
+            reply(messages.DistributionStarted(warnings=tuple(warnings)))
+
+        self._loop.run_in_thread(start, started)
+
+    def _stop_distribution(self, request: messages.StopDistribution, reply: Reply) -> None:
+        distribution = self._distributions.get(request.identity)
+        if distribution is None:
+            reply(Done())
+            return
+        self._ask_to_stop(distribution, request.grace_ms)
+
+        def stop() -> Message:
+            distributions.end_init(distribution, request.grace_ms / 1000)
+            return Done()
+
+        self._in_thread(stop, reply)
+
+    def _ask_to_stop(self, distribution: Distribution, grace_ms: int) -> None:
+        if grace_ms > 0:
+            distribution.request(initclient.Stop(), (), lambda reply: None)
+        else:
+            distribution.kill()
+
+    def _on_distribution_stopped(self, distribution: Distribution) -> None:
+        self._distributions.pop(distribution.identity, None)
+        self._link.send_event(messages.DistributionStopped(identity=distribution.identity))
+
+    def _start_session(self, request: messages.Spawn, reply: Reply) -> None:
+        if request.session in self._sessions or not 0 < request.session < 2**32:
+            raise MessageError(f"session {request.session} exists already or cannot exist")
+        if not request.distribution:
+            master = os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+            self._start_in_system(request, master, reply)
+            return
+        distribution = self._distributions.get(request.distribution)
+        if distribution is None:
+            raise AgentError("the distribution does not run")
+        if request.terminal is None:
+            self._start_in_distribution(distribution, request, make_pipes(), reply)
+            return
+
+        def on_master(answer: initclient.Reply) -> None:
+            if answer.errno or request.terminal is None:
+                reply(failure_of(AgentError(f"no terminal: {os.strerror(answer.errno)}")))
+                return
+            channels = make_terminal(answer.fds[0], request.terminal)
+            self._start_in_distribution(distribution, request, channels, reply)
+
+        # The terminal must belong to the distribution's own /dev/pts, or ttyname(3) fails there.
+        flags = os.O_RDWR | os.O_NOCTTY
+        distribution.request(initclient.Open(path="/dev/ptmx", flags=flags), (), on_master)
+
+    def _start_in_system(self, request: messages.Spawn, master: int, reply: Reply) -> None:
+        if request.terminal is None:
+            os.close(master)
+            channels = make_pipes()
+        else:
+            channels = make_terminal(master, request.terminal)
+        session = self._open_session(request.session, channels)
+        try:
+            pid = spawn_in_system(self._loop, request, channels, session)
+        except AgentError as error:
+            self._abandon(session, channels)
+            reply(error.to_failure())
+            return
+        channels.close_theirs()
+        reply(messages.Spawned(pid=pid, directory="/"))
+
+    def _start_in_distribution(
+        self,
+        distribution: Distribution,
+        request: messages.Spawn,
+        channels: Channels,
+        reply: Reply,
+    ) -> None:
+        try:
+            user = distribution.files.find_user(request.user, request.default_uid)
+        except AgentError:
+            channels.close()
+            raise
+        spawn = spawn_request(request, user, distribution.name, distribution.files.language)
+        session = self._open_session(request.session, channels)
+
+        def on_spawned(answer: initclient.Reply) -> None:
+            if answer.errno:
+                self._abandon(session, channels)
+                reply(spawn_error(answer, spawn).to_failure())
+                return
+            channels.close_theirs()
+            started = answer.spawned()
+            session.kill_group = group_killer(distribution, started.pid)
+            distribution.expect_exit(started.pid, session.exited)
+            directory = spawn.directories[started.directory_index]
+            reply(messages.Spawned(pid=started.pid, directory=directory))
+
+        distribution.request(spawn, channels.theirs, on_spawned)
+
+    def _open_session(self, number: int, channels: Channels) -> Session:
+        session = Session(self._loop, self._link, number, channels, self._on_session_end)
+        self._sessions[number] = session
+        return session
+
+    def _on_session_end(self, session: Session) -> None:
+        if self._sessions.get(session.number) is session:
+            del self._sessions[session.number]
+
+    def _abandon(self, session: Session, channels: Channels) -> None:
+        """A session whose process could not be started."""
+        channels.close_theirs()
+        session.close_streams()
+        self._on_session_end(session)
+
+    def _power_off_request(self, request: messages.PowerOff, reply: Reply) -> None:
+        def stop_all() -> Message:
+            for distribution in list(self._distributions.values()):
+                distributions.end_init(distribution, 2.0)
+            os.sync()
+            return Done()
+
+        def done(_answer: Message | None, error: Exception | None) -> None:
+            reply(failure_of(error) if error else Done())
+            self._loop.call_later(0, self._power_off)
+
+        for distribution in self._distributions.values():
+            self._ask_to_stop(distribution, 2000)
+        self._loop.run_in_thread(stop_all, done)
+
+    def _power_off(self) -> None:
+        """Turn the machine off, by busybox init, which syncs and unmounts."""
+        os.sync()
+        os.execv("/bin/busybox", ["poweroff"])
+
+    # -- events --------------------------------------------------------------------------------
+
+    def _resize(self, event: Resize) -> None:
+        session = self._sessions.get(event.session)
+        if session is not None:
+            session.resize(event.rows, event.columns)
+
+    def _signal(self, event: Signal) -> None:
+        session = self._sessions.get(event.session)
+        if session is not None and 0 < event.number < 65:
+            session.signal(event.number)
+
+    def _hangup(self, event: Hangup) -> None:
+        session = self._sessions.get(event.session)
+        if session is not None:
+            session.hang_up()
+
+    _EVENTS: dict[type[Message], Callable[[Agent, Any], None]] = {  # noqa: RUF012
+        Resize: _resize,
+        Signal: _signal,
+        Hangup: _hangup,
+    }
+    _REQUESTS: dict[type[Message], Callable[[Agent, Any, Reply], None]] = {  # noqa: RUF012
+        messages.Hello: _hello,
+        messages.FormatDisk: _disk_request,
+        messages.CheckDisk: _disk_request,
+        messages.MountDisk: _disk_request,
+        messages.UnmountDisk: _disk_request,
+        messages.Unpack: _unpack,
+        messages.Pack: _pack,
+        messages.InspectRoot: _inspect,
+        messages.StartDistribution: _start_distribution,
+        messages.StopDistribution: _stop_distribution,
+        messages.Spawn: _start_session,
+        messages.PowerOff: _power_off_request,
+    }
+    _DISK_WORK: dict[type[Message], Callable[[str], None]] = {  # noqa: RUF012
+        messages.FormatDisk: disks.format_disk,
+        messages.CheckDisk: disks.check_disk,
+        messages.MountDisk: disks.mount_disk,
+        messages.UnmountDisk: disks.unmount_disk,
+    }
+
+
+Reply = Callable[[Message], None]
+"""Sends the one answer to a request."""

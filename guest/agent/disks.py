@@ -1,0 +1,109 @@
+"""Distribution disks in the guest: found by SCSI serial, formatted, mounted, let go of.
+
+All functions block and belong on a worker thread.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from guest.agent.children import run, wait_until
+from guest.agent.errors import AgentError
+
+MOUNTS = "/run/disks"
+APPEAR_TIMEOUT_S = 30.0
+RELEASE_TIMEOUT_S = 30.0
+FORMAT_TIMEOUT_S = 300.0
+CHECK_TIMEOUT_S = 1800.0
+
+MOUNT_OPTIONS = "discard,errors=remount-ro,data=ordered"
+"""As WSL mounts its disks."""
+
+
+def mount_point(disk: str) -> str:
+    """Where a disk is mounted in the utility VM."""
+    return f"{MOUNTS}/{disk}"
+
+
+def find_device(disk: str) -> str:
+    """The block device with SCSI serial `disk`; "" while there is none.
+
+    The serial is what QEMU puts on the unit serial number page (SPC-4, VPD page 0x80), which the
+    kernel shows in sysfs after a 4-byte header.
+    """
+    for name in os.listdir("/sys/block"):
+        try:
+            with open(f"/sys/block/{name}/device/vpd_pg80", "rb") as file:
+                serial = file.read()[4:].strip(b" \0")
+        except OSError:
+            continue
+        if serial.decode("ascii", "replace") == disk:
+            return f"/dev/{name}"
+    return ""
+
+
+def wait_for_device(disk: str) -> str:
+    """The device of a disk that has just been plugged in. Raises AgentError at the deadline."""
+    wait_until(lambda: bool(find_device(disk)), APPEAR_TIMEOUT_S, f"disk {disk} to appear")
+    return find_device(disk)
+
+
+def format_disk(disk: str) -> None:
+    """Make an empty ext4 file system on a new disk. Raises AgentError.
+
+    The disk is a new sparse file, so it reads as zeroes and nothing needs to be written to make
+    it so; -G 4096 keeps the metadata of a large disk together, as WSL does.
+    """
+    device = wait_for_device(disk)
+    extended = "assume_storage_prezeroed=1,nodiscard,lazy_itable_init=1,lazy_journal_init=1"
+    options = ["-q", "-F", "-m", "0", "-G", "4096", "-E", extended]
+    run(["mkfs.ext4", *options, device], FORMAT_TIMEOUT_S)
+
+
+def check_disk(disk: str) -> None:
+    """Repair an unmounted file system and grow it to its disk. Raises AgentError."""
+    device = wait_for_device(disk)
+    run(["e2fsck", "-f", "-p", device], CHECK_TIMEOUT_S, allowed=(0, 1, 2))
+    run(["resize2fs", device], CHECK_TIMEOUT_S)
+
+
+def mount_disk(disk: str) -> None:
+    """Mount a disk at its mount point; nothing to do if it is mounted. Raises AgentError."""
+    device = wait_for_device(disk)
+    target = mount_point(disk)
+    os.makedirs(target, 0o700, exist_ok=True)
+    if os.path.ismount(target):
+        return
+    try:
+        run(["mount", "-t", "ext4", "-o", MOUNT_OPTIONS, device, target])
+    except AgentError as error:
+        raise AgentError(
+            f"cannot mount the disk of this distribution: {error.message}",
+            hint="The disk image may be damaged; `isthmus --system -- e2fsck -f "
+            f"{device}` examines it.",
+        ) from None
+
+
+def unmount_disk(disk: str) -> None:
+    """Unmount a disk and wait until no namespace holds it any more. Raises AgentError."""
+    target = mount_point(disk)
+    if os.path.ismount(target):
+        run(["umount", target])
+    device = find_device(disk)
+    if device:
+        wait_until(lambda: _is_free(device), RELEASE_TIMEOUT_S, f"disk {disk} to be released")
+
+
+def _is_free(device: str) -> bool:
+    """Whether no file system is mounted from a device: then it can be opened exclusively.
+
+    O_EXCL without O_CREAT on a block device fails with EBUSY while it is mounted (open(2)).
+    """
+    try:
+        os.close(os.open(device, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC))
+    except OSError as error:
+        if error.errno == errno.EBUSY:
+            return False
+        raise
+    return True

@@ -1,0 +1,255 @@
+"""Distributions that run: their pid 1, its socket, the sessions in them.
+
+A distribution's pid 1 is distro-init (guest/native); it outlives an agent that dies, and the
+next agent connects to its socket again.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import sys
+from collections.abc import Callable, Sequence
+
+from guest import initclient
+from guest.agent import disks, etc
+from guest.agent.children import run, spawn, wait_until
+from guest.agent.errors import AgentError
+from guest.agent.loop import READABLE, Loop, has_ended
+from guest.agent.roots import RootFiles
+
+RUN_DIRECTORY = "/run/distributions"
+CGROUPS = "/sys/fs/cgroup/distributions"
+SHARED_DIRECTORY = "/run/shared"
+"""The tmpfs that distributions see as etc.SHARED."""
+BINARIES = "/usr/libexec/isthmus"
+DISTRO_INIT = f"{BINARIES}/distro-init"
+START_TIMEOUT_S = 60.0
+_LISTEN_FD = 3
+_READY_FD = 4
+
+OnReply = Callable[[initclient.Reply], None]
+
+
+class Distribution:
+    """A distribution whose pid 1 serves requests."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        identity: str,
+        name: str,
+        disk: str,
+        pid: int,
+        on_stopped: Callable[[Distribution], None],
+    ) -> None:
+        """Connects to the pid 1 that runs as `pid`. Raises OSError."""
+        self._loop = loop
+        self._on_stopped = on_stopped
+        self._waiting: dict[int, OnReply] = {}
+        self._exits: dict[int, Callable[[int], None]] = {}
+        self.identity = identity
+        self.name = name
+        self.disk = disk
+        self.pid = pid
+        self.files = RootFiles(disks.mount_point(disk))
+        self._pidfd = os.pidfd_open(pid)
+        try:
+            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            connection.connect(socket_path(identity))
+        except OSError:
+            os.close(self._pidfd)
+            raise
+        self._client = initclient.InitClient(connection)
+        loop.watch(self._pidfd, READABLE, self._on_death)
+        loop.watch(self._client.fileno(), READABLE, self._on_ready)
+
+    def request(self, message: initclient.Request, fds: Sequence[int], on_reply: OnReply) -> None:
+        """Send a request to pid 1; `on_reply` gets the answer unless pid 1 dies first."""
+        self._waiting[self._client.request(message, fds)] = on_reply
+
+    def expect_exit(self, pid: int, callback: Callable[[int], None]) -> None:
+        """Call `callback(raw wait status)` when the spawned process `pid` ends."""
+        self._exits[pid] = callback
+
+    def _on_ready(self, events: int) -> None:
+        try:
+            messages = self._client.on_readable()
+        except (OSError, initclient.InitProtocolError) as error:
+            print(f"agent: {self.name}: lost its init: {error}", file=sys.stderr)
+            self.kill()
+            return
+        for message in messages:
+            if isinstance(message, initclient.ExitEvent):
+                callback = self._exits.pop(message.pid, None)
+                if callback is not None:
+                    callback(message.status)
+            else:
+                on_reply = self._waiting.pop(message.token, None)
+                if on_reply is not None:
+                    on_reply(message)
+        if has_ended(events) and not messages:
+            self._loop.forget(self._client.fileno())
+
+    def kill(self) -> None:
+        """SIGKILL pid 1, and with it every process of the distribution (pid_namespaces(7))."""
+        try:
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+    def wait_stopped(self, timeout_s: float) -> bool:
+        """Whether pid 1 has ended after at most `timeout_s`; for worker threads."""
+        poll = select.poll()
+        poll.register(self._pidfd, select.POLLIN)
+        return bool(poll.poll(timeout_s * 1000))
+
+    def _on_death(self, _events: int) -> None:
+        self._loop.forget(self._pidfd)
+        self._loop.forget(self._client.fileno())
+        self._client.close()
+        os.close(self._pidfd)
+        exits, self._exits = self._exits, {}
+        for callback in exits.values():
+            callback(signal.SIGKILL)  # a wait status: killed by that signal
+        self._on_stopped(self)
+
+
+def socket_path(identity: str) -> str:
+    """Where a distribution's pid 1 listens; below it lies only what the agent wrote."""
+    return f"{RUN_DIRECTORY}/{identity}/init.sock"
+
+
+def start_init(identity: str, name: str, disk: str, hostname: str) -> tuple[int, list[str]]:
+    """Start pid 1 of a distribution on its mounted disk; returns its pid and warnings.
+
+    Blocks: for worker threads. Raises AgentError.
+    """
+    directory = f"{RUN_DIRECTORY}/{identity}"
+    os.makedirs(directory, 0o700, exist_ok=True)
+    root = disks.mount_point(disk)
+    warnings = etc.write_network_files(root, hostname)
+    path = socket_path(identity)
+    if os.path.exists(path):
+        os.unlink(path)
+    cgroup = f"{CGROUPS}/{identity}"
+    os.makedirs(cgroup, exist_ok=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(path)
+        listener.listen(4)
+        argv = [DISTRO_INIT, "--root", root, "--hostname", hostname, "--cgroup", cgroup]
+        argv += ["--listen-fd", str(_LISTEN_FD), "--ready-fd", str(_READY_FD)]
+        argv += ["--bind", f"{SHARED_DIRECTORY}:{etc.SHARED}"]
+        argv += ["--bind", f"{BINARIES}:/run/isthmus:ro"]
+        pid = _spawn_and_wait_ready(argv, listener.fileno())
+    _write(f"{directory}/state", f"{pid}\n{disk}\n{name}\n")
+    return pid, warnings
+
+
+def _spawn_and_wait_ready(argv: list[str], listen_fd: int) -> int:
+    """Run distro-init until it reports the pid of its pid 1."""
+    ready_r, ready_w = os.pipe2(os.O_CLOEXEC)
+    errors = os.memfd_create("distro-init")
+    launcher = -1
+    try:
+        with open("/dev/null", "rb") as nothing:
+            fds = (nothing.fileno(), errors, errors)
+            launcher = spawn(argv, fds, extra_fds={_LISTEN_FD: listen_fd, _READY_FD: ready_w})
+        os.close(ready_w)
+        ready_w = -1
+        poll = select.poll()
+        poll.register(ready_r, select.POLLIN)
+        answer = os.read(ready_r, 64) if poll.poll(START_TIMEOUT_S * 1000) else b""
+        if answer.strip().isdigit():
+            return int(answer)
+        os.kill(launcher, signal.SIGKILL)
+        said = os.pread(errors, 4096, 0).decode("utf-8", "replace").strip()
+        raise AgentError(f"the distribution's init did not start: {said or 'it said nothing'}")
+    finally:
+        if launcher >= 0:
+            os.waitpid(launcher, 0)
+        for fd in (ready_r, ready_w, errors):
+            if fd >= 0:
+                os.close(fd)
+
+
+def end_init(distribution: Distribution, grace_s: float) -> None:
+    """See a distribution's processes off, then unmount its disk; for worker threads.
+
+    The caller has already asked them to end. Raises AgentError when the disk stays busy.
+    """
+    if not distribution.wait_stopped(grace_s):
+        distribution.kill()
+        if not distribution.wait_stopped(START_TIMEOUT_S):
+            raise AgentError(f"the processes of {distribution.name} do not die")
+    remove_traces(distribution.identity)
+    disks.unmount_disk(distribution.disk)
+
+
+def remove_traces(identity: str) -> None:
+    """Remove what start_init has made for a distribution that has ended. Raises AgentError."""
+    directory = f"{RUN_DIRECTORY}/{identity}"
+    for name in ("init.sock", "state"):
+        if os.path.exists(f"{directory}/{name}"):
+            os.unlink(f"{directory}/{name}")
+    if os.path.isdir(directory):
+        os.rmdir(directory)
+    cgroup = f"{CGROUPS}/{identity}"
+
+    def is_removed() -> bool:
+        try:
+            os.rmdir(cgroup)
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False  # EBUSY until the last zombie is reaped
+        return True
+
+    if os.path.isdir(cgroup):
+        for child, _, _ in os.walk(cgroup, topdown=False):
+            if child != cgroup:
+                try:
+                    os.rmdir(child)
+                except OSError:
+                    continue
+        wait_until(is_removed, 10, f"cgroup of {identity} to empty")
+
+
+def left_running(loop: Loop, on_stopped: Callable[[Distribution], None]) -> list[Distribution]:
+    """Connect to the distributions that an earlier agent has left running."""
+    found = []
+    os.makedirs(RUN_DIRECTORY, 0o700, exist_ok=True)
+    for identity in sorted(os.listdir(RUN_DIRECTORY)):
+        try:
+            with open(f"{RUN_DIRECTORY}/{identity}/state") as file:
+                pid, disk, name = file.read().splitlines()
+            found.append(Distribution(loop, identity, name, disk, int(pid), on_stopped))
+        except (OSError, ValueError) as error:
+            print(f"agent: {identity} cannot be taken over: {error}", file=sys.stderr)
+    return found
+
+
+def prepare() -> None:
+    """Make what all distributions share: the tmpfs, its resolv.conf, the parent cgroup."""
+    os.makedirs(RUN_DIRECTORY, 0o700, exist_ok=True)
+    os.makedirs(SHARED_DIRECTORY, 0o755, exist_ok=True)
+    if not os.path.ismount(SHARED_DIRECTORY):
+        run(["mount", "-t", "tmpfs", "-o", "mode=755", "shared", SHARED_DIRECTORY])
+    _write(f"{SHARED_DIRECTORY}/{etc.RESOLV_CONF}", etc.resolv_conf_text())
+    os.makedirs(CGROUPS, exist_ok=True)
+    for directory in (os.path.dirname(CGROUPS), CGROUPS):
+        with open(f"{directory}/cgroup.controllers") as file:
+            controllers = file.read().split()
+        _write(f"{directory}/cgroup.subtree_control", " ".join(f"+{name}" for name in controllers))
+    # A fork storm in a distribution must leave the agent room to fork.
+    with open("/proc/sys/kernel/threads-max") as file:
+        limit = int(file.read()) * 9 // 10
+    if os.path.exists(f"{CGROUPS}/pids.max"):
+        _write(f"{CGROUPS}/pids.max", str(limit))
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w") as file:
+        file.write(text)

@@ -1,0 +1,98 @@
+"""How a Spawn request becomes a process: in a distribution, or in the utility VM itself."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+
+from guest import initclient
+from guest.agent import children
+from guest.agent.distributions import Distribution
+from guest.agent.environment import command_line, compose_environment, program_of
+from guest.agent.errors import AgentError
+from guest.agent.loop import Loop
+from guest.agent.session import Channels, KillGroup, Session
+from guest.agent.users import User
+from wire import failures
+from wire.agent import Spawn
+
+UMASK = 0o022
+
+
+def spawn_request(spawn: Spawn, user: User, name: str, language: str) -> initclient.Spawn:
+    """What distro-init is to do for `spawn`. Pure."""
+    directories = [user.home if path == "~" else path for path in spawn.directories]
+    environment = compose_environment(user, name, language, spawn.environment)
+    return initclient.Spawn(
+        terminal=spawn.terminal is not None,
+        uid=user.uid,
+        gid=user.gid,
+        groups=user.groups,
+        umask=UMASK,
+        directories=(*directories, "/"),
+        argv=tuple(command_line(user, spawn.line, spawn.argv, spawn.login)),
+        environment=tuple(f"{key}={value}" for key, value in environment.items()),
+        file=program_of(user, spawn.argv),
+    )
+
+
+def spawn_error(reply: initclient.Reply, request: initclient.Spawn) -> AgentError:
+    """Why a process could not be started, as the user should read it. Pure."""
+    reason = os.strerror(reply.errno)
+    stage = reply.spawn_stage()
+    if stage != initclient.SpawnStage.EXEC:
+        return AgentError(
+            f"cannot start {request.file}: {reason} ({stage.name.lower()})",
+            code=failures.EXEC_FAILED,
+            hint="The distribution may be out of processes or memory."
+            if reply.errno in (errno.EAGAIN, errno.ENOMEM)
+            else "",
+        )
+    if reply.errno == errno.ENOENT:
+        return AgentError(
+            f"{request.file}: command not found",
+            code=failures.EXEC_NOT_FOUND,
+            hint="--exec takes a program of the Linux side; its own shell is not asked.",
+        )
+    return AgentError(f"{request.file}: {reason}", code=failures.EXEC_FAILED)
+
+
+def group_killer(distribution: Distribution, pid: int) -> KillGroup:
+    """Signals the process group of `pid`, which distro-init has started."""
+
+    def kill(number: int) -> None:
+        request = initclient.Kill(pid=pid, signal=number, target=initclient.KillTarget.GROUP)
+        distribution.request(request, (), lambda reply: None)
+
+    return kill
+
+
+def spawn_in_system(loop: Loop, spawn: Spawn, channels: Channels, session: Session) -> int:
+    """Start a process in the utility VM; returns its pid. Raises AgentError."""
+    shell = User("root", 0, 0, "/root", "/bin/sh", (0,))
+    argv = command_line(shell, spawn.line, spawn.argv, spawn.login)
+    terminal = os.ttyname(channels.theirs[0]) if spawn.terminal else ""
+    environment = {**children.SYSTEM_ENVIRONMENT, **spawn.environment}
+    program = program_of(shell, spawn.argv)
+    try:
+        pid = children.spawn(argv, channels.theirs, environment, terminal=terminal, program=program)
+    except FileNotFoundError:
+        raise AgentError(f"{program}: command not found", code=failures.EXEC_NOT_FOUND) from None
+    except OSError as error:
+        raise AgentError(f"{program}: {error.strerror}", code=failures.EXEC_FAILED) from None
+    adopt(loop, pid, session)
+    return pid
+
+
+def adopt(loop: Loop, pid: int, session: Session) -> None:
+    """Tie a child of the agent to its session."""
+
+    def kill(number: int) -> None:
+        try:
+            os.killpg(pid, signal.Signals(number))
+        except (ProcessLookupError, ValueError):
+            pass
+
+    session.kill_group = kill
+    children.watch_exit(loop, pid, session.exited)

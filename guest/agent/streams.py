@@ -1,0 +1,228 @@
+"""The byte streams of a session: between descriptors in the guest and frames on the link.
+
+An OutputStream reads a pipe or a terminal and sends DATA as credit allows; an InputStream
+receives DATA and writes it to a pipe or a terminal, granting credit as that takes it.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import struct
+import termios
+from collections import deque
+from collections.abc import Callable
+
+from guest.agent.link import PORT_WRITE_BYTES, Link
+from guest.agent.loop import READABLE, WRITABLE, Loop, has_ended
+from wire.flow import ReceiveWindow, SendWindow
+from wire.frame import HEADER, HEADER_BYTES, FrameKind, StreamId, encode_credit, encode_frame
+
+CHUNK_BYTES = PORT_WRITE_BYTES - HEADER_BYTES
+"""DATA payload that makes, with its header, one write to the port."""
+_CHUNKS_PER_ROUND = 8
+_TERMINAL_TAIL_BYTES = 1024 * 1024
+"""What is still read from a terminal after its session's process has ended."""
+
+# One buffer for all streams: a chunk is sent, or copied, before the next one is read.
+_buffer = memoryview(bytearray(PORT_WRITE_BYTES))
+_chunk = _buffer[HEADER_BYTES:]
+
+
+class OutputStream:
+    """Sends what can be read from `fd` as stream `stream` of `session`, then EOF."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        link: Link,
+        session: int,
+        stream: int,
+        fd: int,
+        on_end: Callable[[], None],
+    ) -> None:
+        self._loop = loop
+        self._link = link
+        self._session = session
+        self._stream = stream
+        self._fd = fd
+        self._on_end = on_end
+        self._window = SendWindow()
+        self._limit: int | None = None
+        self._watched = True
+        self.has_ended = False
+        os.set_blocking(fd, False)
+        loop.watch(fd, READABLE, self._on_ready)
+
+    def _on_ready(self, _events: int) -> None:
+        self._pump()
+
+    def _pump(self) -> None:
+        """Send until the pipe is empty, credit is used up, or others should have a turn."""
+        for _ in range(_CHUNKS_PER_ROUND):
+            if self.has_ended:
+                return
+            if self._link.is_congested:
+                self._pause()
+                self._link.when_writable(self._resume)
+                return
+            allowed = min(self._window.available, CHUNK_BYTES)
+            if self._limit is not None:
+                if self._limit == 0:
+                    self.end()
+                    return
+                allowed = min(allowed, self._limit)
+            if allowed == 0:
+                self._pause()  # until the host grants credit
+                return
+            if not self._send_chunk(allowed):
+                return
+        self._resume()
+
+    def _send_chunk(self, allowed: int) -> bool:
+        """Read and send one chunk; False when there is nothing to read now or ever."""
+        try:
+            count = os.readv(self._fd, [_chunk[:allowed]])
+        except BlockingIOError:
+            if self._limit is not None:
+                self.end()  # the process has ended and everything it wrote is sent
+            else:
+                self._resume()
+            return False
+        except OSError as error:
+            if error.errno != errno.EIO:  # EIO: all ends of the terminal's other side are closed
+                raise
+            count = 0
+        if count == 0:
+            self.end()
+            return False
+        HEADER.pack_into(_buffer, 0, count, FrameKind.DATA, self._stream, 0, self._session)
+        self._window.take(count)
+        if self._limit is not None:
+            self._limit -= count
+        self._link.send_frame(_buffer[: HEADER_BYTES + count])
+        return True
+
+    def _pause(self) -> None:
+        if self._watched:
+            # Forgotten, not just masked: epoll reports a hang-up whatever the mask says.
+            self._loop.forget(self._fd)
+            self._watched = False
+
+    def _resume(self) -> None:
+        if not self._watched and not self.has_ended:
+            self._loop.watch(self._fd, READABLE, self._on_ready)
+            self._watched = True
+
+    def grant(self, count: int) -> None:
+        """The host allows `count` more bytes."""
+        self._window.grant(count)
+        if not self.has_ended and not self._link.is_congested:
+            self._pump()
+
+    def finish(self) -> None:
+        """The process has ended: send what is in the pipe now, then EOF.
+
+        A background child may hold the pipe open for ever and keep writing to it, so only what
+        is there now is waited for.
+        """
+        if self.has_ended or self._limit is not None:
+            return
+        if os.isatty(self._fd):
+            self._limit = _TERMINAL_TAIL_BYTES
+        else:
+            raw = fcntl.ioctl(self._fd, termios.FIONREAD, b"\0" * 4)
+            self._limit = struct.unpack("i", raw)[0]
+        self._pump()
+
+    def end(self) -> None:
+        """Close the descriptor and tell the host that nothing more comes."""
+        if self.has_ended:
+            return
+        self.has_ended = True
+        self._pause()
+        os.close(self._fd)
+        self._link.send_frame(encode_frame(FrameKind.EOF, self._stream, self._session))
+        self._on_end()
+
+
+class InputStream:
+    """Writes what the host sends as stdin of `session` to `fd`."""
+
+    def __init__(self, loop: Loop, link: Link, session: int, fd: int) -> None:
+        self._loop = loop
+        self._link = link
+        self._session = session
+        self._fd = fd
+        self._window = ReceiveWindow()
+        self._queue: deque[bytes] = deque()
+        self._ending = False
+        self.has_ended = False
+        os.set_blocking(fd, False)
+        # Nothing is asked for: epoll then reports only that the reader has closed its end.
+        loop.watch(fd, 0, self._on_ready)
+
+    def receive(self, data: memoryview) -> None:
+        """DATA from the host. Raises FlowError if it had no credit for it."""
+        self._window.receive(len(data))
+        if self.has_ended:
+            return
+        if not self._queue:
+            done = self._write(data)
+            data = data[done:]
+        if data and not self.has_ended:
+            if not self._queue:
+                self._loop.change(self._fd, WRITABLE)
+            self._queue.append(bytes(data))
+
+    def _write(self, data: memoryview | bytes) -> int:
+        try:
+            done = os.write(self._fd, data)
+        except BlockingIOError:
+            return 0
+        except OSError:  # EPIPE: the reader has closed; EIO: the terminal's other side has
+            self.stop()
+            return 0
+        credit = self._window.consume(done)
+        if credit:
+            self._link.send_frame(encode_credit(StreamId.STDIN, self._session, credit))
+        return done
+
+    def _on_ready(self, events: int) -> None:
+        if has_ended(events):
+            self.stop()
+            return
+        while self._queue:
+            data = self._queue[0]
+            done = self._write(data)
+            if self.has_ended:
+                return
+            if done < len(data):
+                self._queue[0] = data[done:]
+                return
+            self._queue.popleft()
+        self._loop.change(self._fd, 0)
+        if self._ending:
+            self.close()
+
+    def end(self) -> None:
+        """The host has no more: close once everything is written."""
+        self._ending = True
+        if not self._queue:
+            self.close()
+
+    def stop(self) -> None:
+        """Nobody reads this any more: tell the host, so that its sender stops too."""
+        if not self.has_ended:
+            self._link.send_frame(encode_frame(FrameKind.STOP, StreamId.STDIN, self._session))
+            self.close()
+
+    def close(self) -> None:
+        """Close the descriptor; later DATA is dropped."""
+        if self.has_ended:
+            return
+        self.has_ended = True
+        self._loop.forget(self._fd)
+        self._queue.clear()
+        os.close(self._fd)

@@ -1,0 +1,188 @@
+"""One client's connection: greeting, one request after another, the streams of session 1."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Awaitable, Callable
+
+from service.errors import ServiceError
+from service.link import AgentLink
+from service.relay import CLIENT_SESSION, Relay
+from wire import failures
+from wire.client import Greeting, Ready
+from wire.codec import Message, decode_message, encode_message
+from wire.common import PROTOCOL_VERSION, Progress, Resize, Signal
+from wire.errors import FlowError, MessageError, WireError
+from wire.frame import Frame, FrameKind, FrameReader, Role, StreamId, encode_frame
+from wire.version import VERSION
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[["Client", Message], Awaitable[Message]]
+"""Answers a client's request; a ServiceError becomes a Failure reply."""
+
+_EARLY_LIMIT_BYTES = 4 * 1024 * 1024
+"""Stream frames that may wait while the machine boots: one window and then some."""
+
+
+class Client(asyncio.BufferedProtocol):
+    """The service's side of a connection. `handle` is given every request after the greeting."""
+
+    def __init__(self, handle: Handler, token: str, on_gone: Callable[[Client], None]) -> None:
+        """`token` must be in the greeting; "" where the socket itself proves who connects."""
+        self._handle = handle
+        self._token = token
+        self._on_gone = on_gone
+        self._reader = FrameReader()
+        self._transport: asyncio.Transport | None = None
+        self._greeted = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._relay: Relay | None = None
+        self._early: list[tuple[int, int, bytes]] = []
+        self._early_bytes = 0
+        self._early_frames: list[Message] = []
+        self.version = ""
+
+    # -- transport -----------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """asyncio: somebody has connected."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """asyncio: the client is gone; what it was waiting for is stopped."""
+        self._transport = None
+        if self._relay is not None:
+            self._relay.hang_up()
+        for task in self._tasks:
+            task.cancel()
+        self._on_gone(self)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """asyncio: where to receive."""
+        return self._reader.space()
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """asyncio: `nbytes` have been received."""
+        self._reader.received(nbytes)
+        try:
+            for frame in self._reader.frames():
+                self._on_frame(frame)
+        except WireError as error:
+            log.warning("malformed data from a client: %s", error)
+            self.disconnect()
+
+    def disconnect(self) -> None:
+        """Close the connection once everything sent has been written."""
+        if self._transport is not None:
+            self._transport.close()
+
+    # -- frames --------------------------------------------------------------------------------
+
+    def _on_frame(self, frame: Frame) -> None:
+        if frame.kind == FrameKind.MESSAGE:
+            self._on_message(frame, decode_message(frame.payload))
+        elif not self._greeted or frame.channel != CLIENT_SESSION:
+            raise FlowError(f"no session {frame.channel} is open")
+        elif self._relay is not None:
+            self._relay.on_client_frame(frame)
+        else:
+            self._keep(frame)
+
+    def _keep(self, frame: Frame) -> None:
+        """Stream frames may come before the process runs: the client does not wait for that."""
+        if frame.kind == FrameKind.DATA and frame.stream == StreamId.STDIN:
+            self._early_bytes += len(frame.payload)
+        if self._early_bytes > _EARLY_LIMIT_BYTES or len(self._early) > 100_000:
+            raise FlowError("too much data before the session has started")
+        self._early.append((frame.kind, frame.stream, bytes(frame.payload)))
+
+    def _on_message(self, frame: Frame, message: Message) -> None:
+        if not self._greeted:
+            self._greet(frame.channel, message)
+        elif frame.stream == Role.REQUEST:
+            task = asyncio.create_task(self._answer(frame.channel, message))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        elif isinstance(message, Resize | Signal):
+            if self._relay is not None:
+                self._relay.on_client_event(message)
+            else:
+                self._early_frames.append(message)
+        else:
+            raise MessageError(f"{message.NAME} is not for the service")
+
+    def _greet(self, number: int, message: Message) -> None:
+        if not isinstance(message, Greeting):
+            raise MessageError(f"{message.NAME} before the greeting")
+        if self._token and message.token != self._token:
+            raise MessageError("the greeting has the wrong token")
+        self.version = message.version
+        if message.protocol != PROTOCOL_VERSION or message.version != VERSION:
+            error = ServiceError(
+                failures.VERSION_MISMATCH,
+                f"this command is version {message.version}, the running service is {VERSION}",
+                hint="`isthmus --shutdown` ends the old service; the next command starts the new.",
+            )
+            self._send(Role.REPLY, number, error.to_failure())
+        else:
+            ready = Ready(protocol=PROTOCOL_VERSION, version=VERSION, pid=os.getpid())
+            self._send(Role.REPLY, number, ready)
+        self._greeted = True
+
+    async def _answer(self, number: int, request: Message) -> None:
+        try:
+            answer = await self._handle(self, request)
+        except ServiceError as error:
+            answer = error.to_failure()
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            log.exception("%s failed", request.NAME)
+            answer = ServiceError(
+                failures.INTERNAL,
+                f"{type(error).__name__}: {error}",
+                hint="This is a bug in Isthmus; the service's log has the details.",
+            ).to_failure()
+        self._send(Role.REPLY, number, answer)
+
+    # -- for handlers --------------------------------------------------------------------------
+
+    def open_relay(self, link: AgentLink) -> Relay:
+        """Join this client's session 1 to a new session of the agent."""
+        if self._relay is not None:
+            raise ServiceError(failures.PROTOCOL, "this connection has a session already")
+        return Relay(self, link)
+
+    def start_relay(self, relay: Relay) -> None:
+        """The agent knows the session now: pass on what has come for it, and all that will."""
+        self._relay = relay
+        early, self._early = self._early, []
+        for kind, stream, payload in early:
+            relay.on_client_frame(Frame(kind, stream, CLIENT_SESSION, memoryview(payload)))
+        for event in self._early_frames:
+            relay.on_client_event(event)
+        self._early_frames.clear()
+
+    def send_event(self, event: Message) -> None:
+        """Send an event."""
+        self._send(Role.EVENT, 0, event)
+
+    def send_frame(
+        self, kind: int, stream: int, session: int, payload: bytes | memoryview = b""
+    ) -> None:
+        """service.relay.FrameSink: send a stream frame."""
+        if self._transport is not None:
+            self._transport.write(encode_frame(kind, stream, session, payload))
+
+    def progress(self, label: str, done: int = 0, total: int = 0, unit: str = "") -> None:
+        """Tell the client where a long request is."""
+        self.send_event(Progress(label=label, done=done, total=total, unit=unit))
+
+    def _send(self, role: int, number: int, message: Message) -> None:
+        with contextlib.suppress(WireError):
+            self.send_frame(FrameKind.MESSAGE, role, number, encode_message(message))

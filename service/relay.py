@@ -1,0 +1,129 @@
+"""A session of a client, carried on to the agent and back (docs/protocol.md §4).
+
+Credit is granted end to end, by the client for output and by the agent for input, so the service
+holds at most one window per stream; it only checks that both sides keep to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from service.errors import ServiceError
+from service.link import AgentLink
+from wire.codec import Message
+from wire.common import Exited, Hangup, Resize, Signal
+from wire.errors import FlowError
+from wire.flow import MAX_CREDIT, WINDOW_BYTES
+from wire.frame import Frame, FrameKind, StreamId, decode_credit
+
+CLIENT_SESSION = 1
+"""The one session of a client's connection."""
+
+
+class FrameSink(Protocol):
+    """Where a relay sends what comes from the agent: a client's connection."""
+
+    def send_frame(
+        self, kind: int, stream: int, session: int, payload: bytes | memoryview = b""
+    ) -> None:
+        """Send a stream frame."""
+
+
+class Allowance:
+    """Bytes that the senders of a session's streams may still send."""
+
+    def __init__(self) -> None:
+        self._left = {
+            StreamId.STDIN: WINDOW_BYTES,
+            StreamId.STDOUT: WINDOW_BYTES,
+            StreamId.STDERR: WINDOW_BYTES,
+        }
+
+    def spend(self, frame: Frame) -> None:
+        """Account for a DATA frame. Raises FlowError if its sender had no credit for it."""
+        self._left[frame.stream] -= len(frame.payload)
+        if self._left[frame.stream] < 0:
+            raise FlowError(f"stream {frame.stream} of session {frame.channel} has no credit left")
+
+    def add(self, frame: Frame) -> None:
+        """Account for a CREDIT frame. Raises FlowError past any sensible sum."""
+        self._left[frame.stream] += decode_credit(frame)
+        if self._left[frame.stream] > MAX_CREDIT:
+            raise FlowError(f"too much credit on stream {frame.stream}")
+
+
+class Relay:
+    """Joins session 1 of a client to a session of the agent. Implements service.link.Session."""
+
+    def __init__(self, client: FrameSink, link: AgentLink) -> None:
+        self._client = client
+        self._link = link
+        self._allowance = Allowance()
+        self._ended: asyncio.Future[Exited] = asyncio.get_running_loop().create_future()
+        self.number = link.open_session(self)
+
+    # -- from the agent ------------------------------------------------------------------------
+
+    def on_frame(self, frame: Frame) -> None:
+        """service.link.Session: pass a stream frame on to the client."""
+        if frame.kind == FrameKind.DATA:
+            if frame.stream == StreamId.STDIN:
+                raise FlowError("the agent sent data on stdin")
+            self._allowance.spend(frame)
+        elif frame.kind == FrameKind.CREDIT:
+            self._allowance.add(frame)
+        self._client.send_frame(frame.kind, frame.stream, CLIENT_SESSION, frame.payload)
+
+    def on_exit(self, exited: Exited) -> None:
+        """service.link.Session: the process has ended."""
+        if not self._ended.done():
+            self._ended.set_result(exited)
+
+    def on_lost(self, error: ServiceError) -> None:
+        """service.link.Session: the link broke."""
+        if not self._ended.done():
+            self._ended.set_exception(error)
+
+    # -- from the client -----------------------------------------------------------------------
+
+    def on_client_frame(self, frame: Frame) -> None:
+        """Pass a stream frame on to the agent. Raises FlowError."""
+        if frame.kind == FrameKind.DATA:
+            if frame.stream != StreamId.STDIN:
+                raise FlowError("a client sent data on an output stream")
+            self._allowance.spend(frame)
+        elif frame.kind == FrameKind.CREDIT:
+            self._allowance.add(frame)
+        if not self._ended.done():
+            self._link.send_frame(frame.kind, frame.stream, self.number, frame.payload)
+
+    def on_client_event(self, event: Message) -> None:
+        """Pass Resize and Signal on, under the agent's session number."""
+        if self._ended.done():
+            return
+        if isinstance(event, Resize):
+            self._link.send_event(
+                Resize(session=self.number, rows=event.rows, columns=event.columns)
+            )
+        elif isinstance(event, Signal):
+            self._link.send_event(Signal(session=self.number, number=event.number))
+
+    def hang_up(self) -> None:
+        """The client is gone."""
+        if not self._ended.done():
+            self._link.send_event(Hangup(session=self.number))
+
+    async def wait_ended(self) -> Exited:
+        """Wait for the process's end. Raises ServiceError if the link breaks before."""
+        return await self._ended
+
+    def drop(self) -> None:
+        """The agent refused to start the process."""
+        self._link.drop_session(self.number)
+        self._ended.cancel()
+
+
+RelayFactory = Callable[[AgentLink], Relay]
+"""Makes the relay of a client's session 1 once it is known which link to use."""

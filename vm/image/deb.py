@@ -1,0 +1,143 @@
+"""Reading Debian binary packages without dpkg: deb(5) over ar(5), data.tar.{xz,gz,zst}.
+
+Nothing is written to a disk here: a package becomes a `Tree`, whose paths are checked on the way.
+"""
+
+from __future__ import annotations
+
+import io
+import lzma
+import shutil
+import subprocess
+import tarfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from vm.image.errors import PackageMalformed, ToolMissing
+from vm.image.tree import Directory, File, Link, Tree, UnsafePath, normal_path
+
+AR_MAGIC = b"!<arch>\n"
+AR_HEADER_BYTES = 60
+AR_HEADER_END = b"`\n"
+UNPACKED_LIMIT_BYTES = 4 << 30
+"""No package we use comes near it; a bomb does."""
+ZSTD_TIMEOUT_S = 300
+
+
+class _Malformed(Exception):
+    """Why a package cannot be read; turned into PackageMalformed where its name is known."""
+
+
+def ar_members(data: bytes) -> Iterator[tuple[str, memoryview]]:
+    """Names and contents of an ar archive's members. Raises ValueError."""
+    if not data.startswith(AR_MAGIC):
+        raise ValueError("it is not an ar archive")
+    view = memoryview(data)
+    offset = len(AR_MAGIC)
+    while offset < len(data):
+        header = data[offset : offset + AR_HEADER_BYTES]
+        if len(header) < AR_HEADER_BYTES or header[58:60] != AR_HEADER_END:
+            raise ValueError(f"there is no ar header at byte {offset}")
+        name = header[:16].decode("ascii", "replace").rstrip().rstrip("/")
+        digits = header[48:58].strip()
+        if not digits.isdigit():
+            raise ValueError(f"member {name!r} has no size")
+        size = int(digits)
+        start = offset + AR_HEADER_BYTES
+        if start + size > len(data):
+            raise ValueError(f"member {name!r} is cut short")
+        yield name, view[start : start + size]
+        offset = start + size + (size & 1)
+
+
+def _unzstd(data: bytes) -> bytes:
+    """Unpack zstd with the program of that name: Python has it built in only from 3.14."""
+    program = shutil.which("zstd")
+    if program is None:
+        raise ToolMissing("zstd", "zstd")
+    done = subprocess.run(
+        [program, "-dcq"], input=data, capture_output=True, timeout=ZSTD_TIMEOUT_S, check=False
+    )
+    if done.returncode:
+        raise _Malformed(done.stderr.decode(errors="replace").strip() or "zstd refuses it")
+    return done.stdout
+
+
+def _data_tar(data: bytes) -> bytes:
+    """The unpacked data.tar of a package. Raises ValueError, _Malformed, ToolMissing."""
+    members = ar_members(data)
+    if next(members, ("", b""))[0] != "debian-binary":
+        raise _Malformed("its first member is not debian-binary")
+    for name, content in members:
+        match name:
+            case "data.tar.xz":
+                return lzma.decompress(content)
+            case "data.tar.gz":
+                return zlib.decompress(content, wbits=31)
+            case "data.tar.zst":
+                return _unzstd(bytes(content))
+            case "data.tar":
+                return bytes(content)
+    raise _Malformed("it has no data.tar that can be unpacked")
+
+
+def _add_members(archive: tarfile.TarFile, tree: Tree, wanted: Callable[[str], bool]) -> None:
+    """Take the wanted members into `tree`. Raises _Malformed, UnsafePath."""
+    seen: dict[str, tarfile.TarInfo] = {}
+    total = 0
+    for member in archive:
+        path = normal_path(member.name)
+        if path in seen and not member.isdir():
+            raise _Malformed(f"{path!r} is in it twice")
+        seen[path] = member
+        if member.islnk():
+            # The linked file may itself be unwanted: its contents count, not its name.
+            linked = seen.get(normal_path(member.linkname))
+            if linked is None or not linked.isfile():
+                raise _Malformed(f"{path!r} is a hard link to what is not a file before it")
+            seen[path] = linked
+        elif not (member.isfile() or member.issym() or member.isdir()):
+            raise _Malformed(f"{path!r} is a device or a pipe")
+        total += member.size
+        if total > UNPACKED_LIMIT_BYTES:
+            raise _Malformed(f"it unpacks to more than {UNPACKED_LIMIT_BYTES} bytes")
+        if not path or not wanted(path):
+            continue
+        if member.isdir():
+            continue  # made where a wanted file needs it
+        if member.issym():
+            tree.add(path, Link(member.linkname))
+            continue
+        content = archive.extractfile(seen[path])
+        if content is None:
+            raise _Malformed(f"{path!r} has no contents")
+        tree.add(path, File(member.mode & 0o755, content.read()))
+
+
+def unpack_deb(path: Path, source: str, wanted: Callable[[str], bool]) -> Tree:
+    """The files of the package at `path` for which `wanted` says yes, as a tree.
+
+    Directories appear only where a wanted file needs them; set-id bits are dropped, for nothing
+    in the image runs as anybody but root. `source` names the package in errors.
+    Raises PackageMalformed, ToolMissing.
+    """
+    tree = Tree()
+    try:
+        data = _data_tar(path.read_bytes())
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
+            _add_members(archive, tree, wanted)
+    except (
+        _Malformed,
+        UnsafePath,
+        ValueError,
+        EOFError,
+        lzma.LZMAError,
+        zlib.error,
+        tarfile.TarError,
+    ) as error:
+        raise PackageMalformed(source, str(error) or type(error).__name__) from error
+    return tree
+
+
+__all__ = ["Directory", "ar_members", "unpack_deb"]

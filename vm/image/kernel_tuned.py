@@ -1,0 +1,221 @@
+"""Our own kernel: kernel.config and Debian's kernel source, compiled on this host."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from vm.image.cache import Cache, Entry, Meta
+from vm.image.deb import unpack_deb
+from vm.image.errors import BuildFailed
+from vm.image.kernel_modules import modules_tree, pick_modules
+from vm.image.packages import BOOT_MODULES, MODULES
+from vm.image.progress import Progress, silent
+from vm.image.tools import ENVIRONMENT, LOG_TAIL_LINES, find_tool, run_tool
+from vm.image.treefile import write_tree
+
+KIND = "kernel-tuned"
+RECIPE = "1"
+"""Changed whenever this code makes something else of the same inputs."""
+
+CONFIG = Path(__file__).with_name("kernel.config")
+VMLINUX = "vmlinux"
+BZIMAGE = "bzImage"
+MODULES_TAR = "modules.tar"
+USED_CONFIG = "config"
+LOG = "build.log"
+TOOLS = ("make", "gcc", "ld", "flex", "bison", "bc", "perl", "lz4", "strip", "tar", "xz")
+SOURCE_TAR = r"usr/src/linux-source-[0-9.]+\.tar\.xz"
+CONFIGURE_TIMEOUT_S = 600
+BUILD_TIMEOUT_S = 4 * 3600
+APPROXIMATE_STEPS = 3900
+"""Lines that the build prints; only the progress shown depends on it."""
+
+BUILD_ENVIRONMENT = {
+    # So that the same inputs give the same kernel.
+    "KBUILD_BUILD_TIMESTAMP": "2026-01-01",
+    "KBUILD_BUILD_USER": "isthmus",
+    "KBUILD_BUILD_HOST": "isthmus",
+    "KBUILD_BUILD_VERSION": "1",
+}
+
+
+def config_digest() -> str:
+    """The SHA-256 of the configuration this version of Isthmus wants."""
+    return hashlib.sha256(CONFIG.read_bytes()).hexdigest()
+
+
+def is_current(entry: Entry) -> bool:
+    """Whether the kernel has the configuration that this version of Isthmus wants."""
+    return entry.meta.get("config") == config_digest()
+
+
+def compiler() -> str:
+    """The compiler's name and version. Raises ToolMissing, BuildFailed."""
+    return run_tool("asking gcc for its version", ["gcc", "--version"], timeout_s=30).splitlines()[
+        0
+    ]
+
+
+def key(source_sha256: str, compiler_version: str) -> str:
+    """What the kernel depends on."""
+    rules = repr((MODULES, BOOT_MODULES))
+    parts = (RECIPE, source_sha256, config_digest(), compiler_version, rules)
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def missing_options(wanted: str, used: str) -> list[str]:
+    """The lines of the configuration `wanted` that `used` (.config) does not grant. Pure.
+
+    Kconfig silently drops an option whose dependencies are not met.
+    """
+    granted = set(used.splitlines())
+    missing = []
+    for line in wanted.splitlines():
+        if not line.startswith("CONFIG_"):
+            continue
+        name, _, value = line.partition("=")
+        if value == "n":
+            if any(other.startswith(f"{name}=") for other in granted):
+                missing.append(line)
+        elif line not in granted:
+            missing.append(line)
+    return missing
+
+
+def check_tools() -> None:
+    """Raises ToolMissing for the first program that a build needs and that is not here."""
+    for tool in TOOLS:
+        find_tool(tool)
+
+
+def unpack_source(deb: Path, source: str, directory: Path) -> Path:
+    """The kernel's source tree below `directory`, from the package file `deb`.
+
+    Raises PackageMalformed, BuildFailed.
+    """
+    package = unpack_deb(deb, source, lambda path: re.fullmatch(SOURCE_TAR, path) is not None)
+    archives = list(package.nodes)
+    path = next((name for name in archives if name.endswith(".tar.xz")), None)
+    if path is None:
+        raise BuildFailed("unpacking the kernel source", [f"{source} has no source archive"])
+    archive = directory / "source.tar.xz"
+    archive.write_bytes(package.file(path))
+    # tar(1): the archive is Debian's own, and Python takes a minute for its 86,000 files.
+    argv = ["tar", "-xf", str(archive), "-C", str(directory), "--no-same-owner"]
+    run_tool("unpacking the kernel source", argv, timeout_s=CONFIGURE_TIMEOUT_S)
+    archive.unlink()
+    trees = [entry for entry in directory.iterdir() if entry.is_dir()]
+    if len(trees) != 1:
+        raise BuildFailed("unpacking the kernel source", ["not one directory"])
+    return trees[0]
+
+
+def configure(tree: Path) -> str:
+    """Make .config from kernel.config and check that all of it was granted. Raises BuildFailed."""
+    argv = ["make", "allnoconfig", f"KCONFIG_ALLCONFIG={CONFIG}"]
+    run_tool("configuring the kernel", argv, timeout_s=CONFIGURE_TIMEOUT_S, cwd=tree)
+    used = (tree / ".config").read_text()
+    missing = missing_options(CONFIG.read_text(), used)
+    if missing:
+        raise BuildFailed("configuring the kernel: options not granted", missing)
+    return used
+
+
+def compile_kernel(tree: Path, log: Path, jobs: int, progress: Progress = silent) -> None:
+    """`make` in `tree`, every line kept in `log`. Raises BuildFailed."""
+    label = "compiling the kernel"
+    argv = [find_tool("make"), f"-j{jobs}", "vmlinux", "bzImage", "modules"]
+    with log.open("a", encoding="utf-8") as file:
+        process = subprocess.Popen(
+            argv,
+            cwd=tree,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**ENVIRONMENT, **BUILD_ENVIRONMENT},
+            text=True,
+            errors="replace",
+        )
+        timer = threading.Timer(BUILD_TIMEOUT_S, process.kill)
+        timer.daemon = True
+        timer.start()
+        lines: list[str] = []
+        try:
+            assert process.stdout is not None
+            for count, line in enumerate(process.stdout, start=1):
+                file.write(line)
+                lines = [*lines[1 - LOG_TAIL_LINES :], line.rstrip()]
+                progress(label, min(count, APPROXIMATE_STEPS - 1), APPROXIMATE_STEPS)
+            status = process.wait()
+        finally:
+            timer.cancel()
+            process.kill()
+            process.wait()
+    if status:
+        raise BuildFailed(label, lines)
+    progress(label, APPROXIMATE_STEPS, APPROXIMATE_STEPS)
+
+
+def collect(tree: Path, directory: Path) -> str:
+    """Take what the build has made to `directory`; returns the kernel's release.
+
+    Raises BuildFailed, ToolMissing.
+    """
+    release = (tree / "include/config/kernel.release").read_text().strip()
+    # QEMU reads the symbol tables into memory, and nobody reads them there.
+    argv = ["strip", "-s", "-o", str(directory / VMLINUX), str(tree / "vmlinux")]
+    run_tool("stripping the kernel", argv, timeout_s=CONFIGURE_TIMEOUT_S)
+    shutil.copyfile(tree / "arch/x86/boot/bzImage", directory / BZIMAGE)
+    shutil.copyfile(tree / ".config", directory / USED_CONFIG)
+    write_tree(modules_tree(release, *pick_modules(built_modules(tree))), directory / MODULES_TAR)
+    return release
+
+
+def built_modules(tree: Path) -> dict[str, Callable[[], bytes]]:
+    """The modules that were built: a reader each, by path below /lib/modules/<release>."""
+
+    def reader(path: Path) -> Callable[[], bytes]:
+        return lambda: path.read_bytes()
+
+    names = (tree / "modules.order").read_text().split()
+    objects = [name.removesuffix(".o").removesuffix(".ko") + ".ko" for name in names]
+    return {f"kernel/{name}": reader(tree / name) for name in objects}
+
+
+def build(
+    cache: Cache, entry_key: str, deb: Path, source: str, jobs: int, progress: Progress = silent
+) -> Entry:
+    """Build the kernel; the log is in the entry, or, of a failed build, in the cache's root.
+
+    Raises BuildFailed, ToolMissing, PackageMalformed.
+    """
+    check_tools()
+    failed_log = cache.root / "kernel-build.log"
+
+    def builder(directory: Path) -> Meta:
+        with cache.scratch() as scratch:
+            progress("unpacking the kernel source", 0, 1)
+            tree = unpack_source(deb, source, scratch)
+            progress("unpacking the kernel source", 1, 1)
+            configure(tree)
+            failed_log.write_text("")
+            try:
+                compile_kernel(tree, failed_log, jobs, progress)
+            except BuildFailed as error:
+                raise BuildFailed(error.step, error.log_tail, failed_log) from None
+            release = collect(tree, directory)
+        shutil.move(failed_log, directory / LOG)
+        return {
+            "release": release,
+            "package": source,
+            "compiler": compiler(),
+            "config": config_digest(),
+        }
+
+    return cache.build(KIND, entry_key, builder)

@@ -268,10 +268,10 @@ def test_nothing_rendered_steers_the_terminal(text: str) -> None:
         version=text, default_distribution=text, machine_state=text, warnings=(text,)
     )
     rendered = [
-        render.listing(ListCommand(), [row]),
-        render.listing(ListCommand(quiet=True), [row]),
+        render.listing(ListCommand(all=True), [row]),
+        render.listing(ListCommand(all=True, quiet=True), [row]),
         render.listing(ListCommand(verbose=True), [row]),
-        render.listing(ListCommand(json=True), [row]),
+        render.listing(ListCommand(all=True, json=True), [row]),
         render.online(ListCommand(), [(text, text)]),
         render.online(ListCommand(json=True), [(text, text)]),
         render.status(report),
@@ -292,5 +292,5 @@ def test_nothing_rendered_steers_the_terminal(text: str) -> None:
 @given(ANY_TEXT)
 def test_a_name_is_one_row(text: str) -> None:
     row = distribution(text)
-    assert len(render.listing(ListCommand(quiet=True), [row]).splitlines()) == 1
+    assert len(render.listing(ListCommand(all=True, quiet=True), [row]).splitlines()) == 1
     assert len(render.listing(ListCommand(verbose=True), [row]).splitlines()) == 2

@@ -214,7 +214,7 @@ KNOWN += ["Debian", GUID, "~", "/tmp", "C:\\x", "10GB", "true", "2", "none", "-"
 some_words = st.one_of(st.sampled_from(KNOWN), st.text(max_size=12))
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=200)
 @given(st.lists(some_words, max_size=8))
 def test_any_words_are_understood_or_a_usage_error(words: list[str]) -> None:
     try:
@@ -225,7 +225,7 @@ def test_any_words_are_understood_or_a_usage_error(words: list[str]) -> None:
         assert isinstance(result, Invocation)
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=200)
 @given(
     st.lists(some_words, max_size=8).map(" ".join) | st.text(),
     st.integers(min_value=1, max_value=2),

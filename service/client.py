@@ -6,17 +6,16 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 
 from service.errors import ServiceError
-from service.link import AgentLink
 from service.relay import CLIENT_SESSION, Relay
 from wire import failures
-from wire.client import Greeting, Ready
+from wire.client import Greeting, Quit, Ready
 from wire.codec import Message, decode_message, encode_message
 from wire.common import PROTOCOL_VERSION, Progress, Resize, Signal
 from wire.errors import FlowError, MessageError, WireError
-from wire.frame import Frame, FrameKind, FrameReader, Role, StreamId, encode_frame
+from wire.frame import Frame, FrameKind, FrameReader, Role, encode_frame
 from wire.version import VERSION
 
 log = logging.getLogger(__name__)
@@ -39,6 +38,7 @@ class Client(asyncio.BufferedProtocol):
         self._reader = FrameReader()
         self._transport: asyncio.Transport | None = None
         self._greeted = False
+        self._is_foreign = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._relay: Relay | None = None
         self._early: list[tuple[int, int, bytes]] = []
@@ -95,7 +95,7 @@ class Client(asyncio.BufferedProtocol):
 
     def _keep(self, frame: Frame) -> None:
         """Stream frames may come before the process runs: the client does not wait for that."""
-        if frame.kind == FrameKind.DATA and frame.stream == StreamId.STDIN:
+        if frame.kind == FrameKind.DATA:
             self._early_bytes += len(frame.payload)
         if self._early_bytes > _EARLY_LIMIT_BYTES or len(self._early) > 100_000:
             raise FlowError("too much data before the session has started")
@@ -105,9 +105,9 @@ class Client(asyncio.BufferedProtocol):
         if not self._greeted:
             self._greet(frame.channel, message)
         elif frame.stream == Role.REQUEST:
-            task = asyncio.create_task(self._answer(frame.channel, message))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            if self._is_foreign and not isinstance(message, Quit):
+                return  # the reply to its greeting has told it why
+            self.follow(self._answer(frame.channel, message))
         elif isinstance(message, Resize | Signal):
             if self._relay is not None:
                 self._relay.on_client_event(message)
@@ -128,6 +128,7 @@ class Client(asyncio.BufferedProtocol):
                 f"this command is version {message.version}, the running service is {VERSION}",
                 hint="`isthmus --shutdown` ends the old service; the next command starts the new.",
             )
+            self._is_foreign = True
             self._send(Role.REPLY, number, error.to_failure())
         else:
             ready = Ready(protocol=PROTOCOL_VERSION, version=VERSION, pid=os.getpid())
@@ -152,14 +153,19 @@ class Client(asyncio.BufferedProtocol):
 
     # -- for handlers --------------------------------------------------------------------------
 
-    def open_relay(self, link: AgentLink) -> Relay:
-        """Join this client's session 1 to a new session of the agent."""
-        if self._relay is not None:
-            raise ServiceError(failures.PROTOCOL, "this connection has a session already")
-        return Relay(self, link)
+    def follow(self, work: Coroutine[None, None, None]) -> None:
+        """Run `work` for this client; it is cancelled when the client goes."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def start_relay(self, relay: Relay) -> None:
-        """The agent knows the session now: pass on what has come for it, and all that will."""
+        """The agent knows the session now: pass on what has come for it, and all that will.
+
+        Raises ServiceError if this connection has had its session already.
+        """
+        if self._relay is not None:
+            raise ServiceError(failures.PROTOCOL, "this connection has a session already")
         self._relay = relay
         early, self._early = self._early, []
         for kind, stream, payload in early:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import tempfile
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from service.errors import ServiceError, no_default_distribution, unknown_distribution
+from vm.files import write_atomically
 from wire import failures
 
 FORMAT_VERSION = 1
@@ -150,7 +149,8 @@ class Registry:
             "distributions": [asdict(record) for record in records],
         }
         try:
-            write_atomically(self._path, json.dumps(body, indent=2) + "\n")
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_atomically(self._path, (json.dumps(body, indent=2) + "\n").encode())
         except OSError as error:
             raise ServiceError(
                 failures.REGISTRY,
@@ -172,18 +172,3 @@ def _parse(text: str) -> tuple[tuple[Record, ...], str]:
         if not isinstance(record.disk, str) or not isinstance(record.default_uid, int):
             raise TypeError(f"the entry {record.name!r} is damaged")
     return records, str(body["default"])
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a file so that a crash leaves the old or the new content. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -32,14 +32,10 @@ class FrameSink(Protocol):
 
 
 class Allowance:
-    """Bytes that the senders of a session's streams may still send."""
+    """Bytes that one side of a session may still send on each of its streams."""
 
     def __init__(self) -> None:
-        self._left = {
-            StreamId.STDIN: WINDOW_BYTES,
-            StreamId.STDOUT: WINDOW_BYTES,
-            StreamId.STDERR: WINDOW_BYTES,
-        }
+        self._left = [WINDOW_BYTES] * (StreamId.TERMINAL + 1)
 
     def spend(self, frame: Frame) -> None:
         """Account for a DATA frame. Raises FlowError if its sender had no credit for it."""
@@ -60,7 +56,8 @@ class Relay:
     def __init__(self, client: FrameSink, link: AgentLink) -> None:
         self._client = client
         self._link = link
-        self._allowance = Allowance()
+        self._output = Allowance()
+        self._input = Allowance()
         self._ended: asyncio.Future[Exited] = asyncio.get_running_loop().create_future()
         self.number = link.open_session(self)
 
@@ -71,9 +68,9 @@ class Relay:
         if frame.kind == FrameKind.DATA:
             if frame.stream == StreamId.STDIN:
                 raise FlowError("the agent sent data on stdin")
-            self._allowance.spend(frame)
+            self._output.spend(frame)
         elif frame.kind == FrameKind.CREDIT:
-            self._allowance.add(frame)
+            self._input.add(frame)
         self._client.send_frame(frame.kind, frame.stream, CLIENT_SESSION, frame.payload)
 
     def on_exit(self, exited: Exited) -> None:
@@ -91,11 +88,11 @@ class Relay:
     def on_client_frame(self, frame: Frame) -> None:
         """Pass a stream frame on to the agent. Raises FlowError."""
         if frame.kind == FrameKind.DATA:
-            if frame.stream != StreamId.STDIN:
+            if frame.stream in (StreamId.STDOUT, StreamId.STDERR):
                 raise FlowError("a client sent data on an output stream")
-            self._allowance.spend(frame)
+            self._input.spend(frame)
         elif frame.kind == FrameKind.CREDIT:
-            self._allowance.add(frame)
+            self._output.add(frame)
         if not self._ended.done():
             self._link.send_frame(frame.kind, frame.stream, self.number, frame.payload)
 

@@ -132,7 +132,9 @@ class Spawn(Message, name="spawn"):
     With `line`, the user's shell runs it (`$SHELL -c line`); with `argv`, it is executed
     directly, looked up in the session's PATH; with neither, the user's login shell starts.
     `distribution` "" is the utility VM itself. `directories` are tried in turn; "~" is the
-    user's home. `user` "" is the distribution's default user.
+    user's home. `user` "" is the distribution's default user. With a `terminal`, descriptors
+    0, 1 and 2 are that terminal (stream TERMINAL) except for those in `redirected`, which are
+    pipes, as they all are without one.
     """
 
     session: int
@@ -145,6 +147,7 @@ class Spawn(Message, name="spawn"):
     directories: tuple[str, ...] = ("~",)
     environment: dict[str, str] = {}  # noqa: RUF012 - a field's default, never changed
     terminal: Terminal | None = None
+    redirected: tuple[int, ...] = ()
 
 
 class Spawned(Message, name="spawned"):

@@ -41,6 +41,7 @@ class Run(Message, name="run"):
     host_directory: str = ""
     environment: dict[str, str] = {}  # noqa: RUF012 - a field's default, never changed
     terminal: Terminal | None = None
+    redirected: tuple[int, ...] = ()
     system: bool = False
 
 
@@ -53,7 +54,6 @@ class Running(Message, name="running"):
 class Install(Message, name="install"):
     """Install a distribution by its catalogue name; "" is the default one."""
 
-    REPLY: ClassVar[type[Message]] = Done
     source: str = ""
     name: str = ""
     location: str = ""
@@ -105,6 +105,23 @@ class Distributions(Message, name="distributions"):
     """Reply to List, in order of registration."""
 
     distributions: tuple[Distribution, ...]
+
+
+class Catalogue(Message, name="catalogue"):
+    """Which distributions can be installed by name?"""
+
+
+class CatalogueRow(Message):
+    """One distribution that can be installed."""
+
+    name: str
+    friendly_name: str
+
+
+class CatalogueRows(Message, name="catalogue-rows"):
+    """Reply to Catalogue; the first row is what `--install` alone installs."""
+
+    rows: tuple[CatalogueRow, ...]
 
 
 class Terminate(Message, name="terminate"):

@@ -49,6 +49,8 @@ class StreamId:
     STDIN = 0
     STDOUT = 1
     STDERR = 2
+    TERMINAL = 3
+    """The session's terminal, both ways: input from the client, output from the agent."""
 
 
 class Role:
@@ -112,7 +114,7 @@ def _check_header(length: int, kind: int, stream: int, reserved: int, channel: i
         raise FrameError(f"unknown frame kind {kind}")
     if not limits[0] <= length <= limits[1]:
         raise FrameError(f"frame kind {kind} has a payload of {length} bytes, not {limits}")
-    if reserved or stream > StreamId.STDERR:
+    if reserved or stream > StreamId.TERMINAL:
         raise FrameError(f"frame kind {kind} has stream {stream}, reserved {reserved}")
     if kind in _STREAM_KINDS and channel == 0:
         raise FrameError(f"frame kind {kind} names no session")

@@ -19,7 +19,7 @@ from guest.agent.errors import AgentError, failure_of
 from guest.agent.link import Link
 from guest.agent.loop import Loop
 from guest.agent.roots import describe_root
-from guest.agent.session import Channels, Session, make_pipes, make_terminal
+from guest.agent.session import Channels, Session, make_channels
 from guest.agent.spawning import (
     group_killer,
     spawn_error,
@@ -192,33 +192,33 @@ class Agent:
         if request.session in self._sessions or not 0 < request.session < 2**32:
             raise MessageError(f"session {request.session} exists already or cannot exist")
         if not request.distribution:
-            master = os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
-            self._start_in_system(request, master, reply)
+            self._start_in_system(request, reply)
             return
         distribution = self._distributions.get(request.distribution)
         if distribution is None:
             raise AgentError("the distribution does not run")
         if request.terminal is None:
-            self._start_in_distribution(distribution, request, make_pipes(), reply)
+            self._start_in_distribution(distribution, request, -1, reply)
             return
 
-        def on_master(answer: initclient.Reply) -> None:
-            if answer.errno or request.terminal is None:
-                reply(failure_of(AgentError(f"no terminal: {os.strerror(answer.errno)}")))
+        def on_master(answer: initclient.OpenReply) -> None:
+            if answer.error:
+                reply(failure_of(AgentError(f"no terminal: {os.strerror(answer.error)}")))
                 return
-            channels = make_terminal(answer.fds[0], request.terminal)
-            self._start_in_distribution(distribution, request, channels, reply)
+            try:
+                self._start_in_distribution(distribution, request, answer.fd, reply)
+            except (AgentError, OSError) as error:
+                reply(failure_of(error))
 
         # The terminal must belong to the distribution's own /dev/pts, or ttyname(3) fails there.
         flags = os.O_RDWR | os.O_NOCTTY
-        distribution.request(initclient.Open(path="/dev/ptmx", flags=flags), (), on_master)
+        distribution.request(initclient.Open(path=b"/dev/ptmx", flags=flags), (), on_master)
 
-    def _start_in_system(self, request: messages.Spawn, master: int, reply: Reply) -> None:
-        if request.terminal is None:
-            os.close(master)
-            channels = make_pipes()
-        else:
-            channels = make_terminal(master, request.terminal)
+    def _start_in_system(self, request: messages.Spawn, reply: Reply) -> None:
+        master = -1
+        if request.terminal is not None:
+            master = os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+        channels = make_channels(request.terminal, master, request.redirected)
         session = self._open_session(request.session, channels)
         try:
             pid = spawn_in_system(self._loop, request, channels, session)
@@ -233,30 +233,35 @@ class Agent:
         self,
         distribution: Distribution,
         request: messages.Spawn,
-        channels: Channels,
+        master: int,
         reply: Reply,
     ) -> None:
         try:
             user = distribution.files.find_user(request.user, request.default_uid)
         except AgentError:
-            channels.close()
+            if master >= 0:
+                os.close(master)
             raise
+        channels = make_channels(request.terminal, master, request.redirected)
         spawn = spawn_request(request, user, distribution.name, distribution.files.language)
         session = self._open_session(request.session, channels)
 
-        def on_spawned(answer: initclient.Reply) -> None:
-            if answer.errno:
+        def on_spawned(answer: initclient.SpawnReply) -> None:
+            if answer.error:
                 self._abandon(session, channels)
                 reply(spawn_error(answer, spawn).to_failure())
                 return
             channels.close_theirs()
-            started = answer.spawned()
-            session.kill_group = group_killer(distribution, started.pid)
-            distribution.expect_exit(started.pid, session.exited)
-            directory = spawn.directories[started.directory_index]
-            reply(messages.Spawned(pid=started.pid, directory=directory))
+            session.kill_group = group_killer(distribution, answer.pid)
+            distribution.expect_exit(answer.pid, session.exited)
+            directory = os.fsdecode(spawn.directories[answer.directory])
+            reply(messages.Spawned(pid=answer.pid, directory=directory))
 
-        distribution.request(spawn, channels.theirs, on_spawned)
+        try:
+            distribution.request(spawn, channels.theirs, on_spawned)
+        except AgentError:
+            self._abandon(session, channels)
+            raise
 
     def _open_session(self, number: int, channels: Channels) -> Session:
         session = Session(self._loop, self._link, number, channels, self._on_session_end)
@@ -289,9 +294,9 @@ class Agent:
         self._loop.run_in_thread(stop_all, done)
 
     def _power_off(self) -> None:
-        """Turn the machine off, by busybox init, which syncs and unmounts."""
+        """End the machine: it has no reset, so a restart ends QEMU on every board."""
         os.sync()
-        os.execv("/bin/busybox", ["poweroff"])
+        os.execv("/bin/busybox", ["reboot", "-f"])
 
     # -- events --------------------------------------------------------------------------------
 

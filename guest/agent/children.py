@@ -23,6 +23,9 @@ SYSTEM_ENVIRONMENT = {
     "USER": "root",
 }
 
+_SPARE_FD = 200
+"""A descriptor number, in a child that is being started, that nothing else has there."""
+
 
 def spawn(
     argv: Sequence[str],
@@ -40,10 +43,9 @@ def spawn(
     """
     actions: list[tuple[object, ...]] = []
     if terminal:
-        actions += [(os.POSIX_SPAWN_OPEN, 0, terminal, os.O_RDWR, 0)]
-        actions += [(os.POSIX_SPAWN_DUP2, 0, 1), (os.POSIX_SPAWN_DUP2, 0, 2)]
-    else:
-        actions += [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(fds)]
+        actions += [(os.POSIX_SPAWN_OPEN, _SPARE_FD, terminal, os.O_RDWR, 0)]
+        actions += [(os.POSIX_SPAWN_CLOSE, _SPARE_FD)]
+    actions += [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(fds)]
     # Ours are numbered higher than what a program is given, so no dup2 overwrites another's source.
     moved = {
         number: fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 100) for number, fd in extra_fds.items()

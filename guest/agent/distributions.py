@@ -12,12 +12,13 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from guest import initclient
 from guest.agent import disks, etc
 from guest.agent.children import run, spawn, wait_until
 from guest.agent.errors import AgentError
-from guest.agent.loop import READABLE, Loop, has_ended
+from guest.agent.loop import READABLE, WRITABLE, Loop
 from guest.agent.roots import RootFiles
 
 RUN_DIRECTORY = "/run/distributions"
@@ -27,10 +28,16 @@ SHARED_DIRECTORY = "/run/shared"
 BINARIES = "/usr/libexec/isthmus"
 DISTRO_INIT = f"{BINARIES}/distro-init"
 START_TIMEOUT_S = 60.0
+_BINDS = (
+    initclient.Bind(SHARED_DIRECTORY, etc.SHARED),
+    initclient.Bind(BINARIES, "/run/isthmus", read_only=True),
+)
 _LISTEN_FD = 3
 _READY_FD = 4
 
-OnReply = Callable[[initclient.Reply], None]
+Reply = initclient.Done | initclient.SpawnReply | initclient.OpenReply
+OnReply = Callable[[Any], None]
+"""Gets the kind of reply that its request has."""
 
 
 class Distribution:
@@ -57,18 +64,25 @@ class Distribution:
         self.files = RootFiles(disks.mount_point(disk))
         self._pidfd = os.pidfd_open(pid)
         try:
-            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            connection.connect(socket_path(identity))
+            self._client = initclient.InitClient.connect(socket_path(identity))
         except OSError:
             os.close(self._pidfd)
             raise
-        self._client = initclient.InitClient(connection)
+        self._wants_write = False
         loop.watch(self._pidfd, READABLE, self._on_death)
         loop.watch(self._client.fileno(), READABLE, self._on_ready)
 
     def request(self, message: initclient.Request, fds: Sequence[int], on_reply: OnReply) -> None:
         """Send a request to pid 1; `on_reply` gets the answer unless pid 1 dies first."""
         self._waiting[self._client.request(message, fds)] = on_reply
+        self._watch_writable()
+
+    def _watch_writable(self) -> None:
+        """Wait for room in the socket exactly while requests wait for it."""
+        if self._client.wants_write != self._wants_write:
+            self._wants_write = self._client.wants_write
+            events = READABLE | WRITABLE if self._wants_write else READABLE
+            self._loop.change(self._client.fileno(), events)
 
     def expect_exit(self, pid: int, callback: Callable[[int], None]) -> None:
         """Call `callback(raw wait status)` when the spawned process `pid` ends."""
@@ -76,9 +90,14 @@ class Distribution:
 
     def _on_ready(self, events: int) -> None:
         try:
+            if events & WRITABLE:
+                self._client.on_writable()
+                self._watch_writable()
             messages = self._client.on_readable()
-        except (OSError, initclient.InitProtocolError) as error:
+        except (OSError, initclient.InitError) as error:
+            # Nothing can be asked of it any more; its death is noticed by pidfd.
             print(f"agent: {self.name}: lost its init: {error}", file=sys.stderr)
+            self._loop.forget(self._client.fileno())
             self.kill()
             return
         for message in messages:
@@ -90,8 +109,6 @@ class Distribution:
                 on_reply = self._waiting.pop(message.token, None)
                 if on_reply is not None:
                     on_reply(message)
-        if has_ended(events) and not messages:
-            self._loop.forget(self._client.fileno())
 
     def kill(self) -> None:
         """SIGKILL pid 1, and with it every process of the distribution (pid_namespaces(7))."""
@@ -139,11 +156,15 @@ def start_init(identity: str, name: str, disk: str, hostname: str) -> tuple[int,
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(path)
         listener.listen(4)
-        argv = [DISTRO_INIT, "--root", root, "--hostname", hostname, "--cgroup", cgroup]
-        argv += ["--listen-fd", str(_LISTEN_FD), "--ready-fd", str(_READY_FD)]
-        argv += ["--bind", f"{SHARED_DIRECTORY}:{etc.SHARED}"]
-        argv += ["--bind", f"{BINARIES}:/run/isthmus:ro"]
-        pid = _spawn_and_wait_ready(argv, listener.fileno())
+        arguments = initclient.init_arguments(
+            root=root,
+            hostname=hostname,
+            listen_fd=_LISTEN_FD,
+            ready_fd=_READY_FD,
+            cgroup=cgroup,
+            binds=_BINDS,
+        )
+        pid = _spawn_and_wait_ready([DISTRO_INIT, *arguments], listener.fileno())
     _write(f"{directory}/state", f"{pid}\n{disk}\n{name}\n")
     return pid, warnings
 
@@ -151,26 +172,23 @@ def start_init(identity: str, name: str, disk: str, hostname: str) -> tuple[int,
 def _spawn_and_wait_ready(argv: list[str], listen_fd: int) -> int:
     """Run distro-init until it reports the pid of its pid 1."""
     ready_r, ready_w = os.pipe2(os.O_CLOEXEC)
-    errors = os.memfd_create("distro-init")
     launcher = -1
     try:
         with open("/dev/null", "rb") as nothing:
-            fds = (nothing.fileno(), errors, errors)
+            fds = (nothing.fileno(), 2, 2)
             launcher = spawn(argv, fds, extra_fds={_LISTEN_FD: listen_fd, _READY_FD: ready_w})
         os.close(ready_w)
         ready_w = -1
         poll = select.poll()
         poll.register(ready_r, select.POLLIN)
-        answer = os.read(ready_r, 64) if poll.poll(START_TIMEOUT_S * 1000) else b""
-        if answer.strip().isdigit():
-            return int(answer)
-        os.kill(launcher, signal.SIGKILL)
-        said = os.pread(errors, 4096, 0).decode("utf-8", "replace").strip()
-        raise AgentError(f"the distribution's init did not start: {said or 'it said nothing'}")
+        answer = os.read(ready_r, 4096) if poll.poll(START_TIMEOUT_S * 1000) else b""
+        if not answer:
+            os.kill(launcher, signal.SIGKILL)
+        return initclient.parse_ready(answer)
     finally:
         if launcher >= 0:
             os.waitpid(launcher, 0)
-        for fd in (ready_r, ready_w, errors):
+        for fd in (ready_r, ready_w):
             if fd >= 0:
                 os.close(fd)
 

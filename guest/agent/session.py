@@ -10,12 +10,13 @@ import os
 import signal
 import struct
 import termios
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from guest.agent.link import Link
 from guest.agent.loop import Loop
 from guest.agent.streams import InputStream, OutputStream
 from wire.common import Exited, Terminal
+from wire.errors import FlowError
 from wire.frame import Frame, FrameKind, StreamId, decode_credit
 
 _PIPE_BYTES = 256 * 1024
@@ -28,10 +29,13 @@ KillGroup = Callable[[int], None]
 class Channels:
     """The descriptors of a process that is to be started: its own three, and our ends."""
 
-    def __init__(self, theirs: tuple[int, int, int], ours: dict[int, int]) -> None:
-        """`ours` maps StreamId to our descriptor; a terminal has no STDERR of its own."""
+    def __init__(
+        self, theirs: tuple[int, int, int], inputs: dict[int, int], outputs: dict[int, int]
+    ) -> None:
+        """`inputs` and `outputs` map StreamId to the descriptor we write to or read from."""
         self.theirs = theirs
-        self.ours = ours
+        self.inputs = inputs
+        self.outputs = outputs
 
     def close_theirs(self) -> None:
         """After the process has inherited them, so that we see its ends close."""
@@ -41,31 +45,51 @@ class Channels:
     def close(self) -> None:
         """The process could not be started."""
         self.close_theirs()
-        for fd in self.ours.values():
+        for fd in (*self.inputs.values(), *self.outputs.values()):
             os.close(fd)
 
 
-def make_pipes() -> Channels:
-    """Three pipes. Raises OSError."""
-    pairs: list[tuple[int, int]] = []
+def make_channels(terminal: Terminal | None, master: int, redirected: Sequence[int]) -> Channels:
+    """The descriptors of a process: pipes, and the terminal of `master` where there is one.
+
+    Takes `master` over. Raises OSError, with nothing left open.
+    """
+    theirs: list[int] = []
+    inputs: dict[int, int] = {}
+    outputs: dict[int, int] = {}
+    opened: list[int] = [] if terminal is None else [master]
     try:
-        for _ in range(3):
-            pairs.append(os.pipe2(os.O_CLOEXEC))
+        slave = -1
+        if terminal is not None:
+            slave = _open_slave(master, terminal)
+            opened += [slave, os.dup(master)]
+            inputs[StreamId.TERMINAL], outputs[StreamId.TERMINAL] = opened[-1], master
+        for number in (StreamId.STDIN, StreamId.STDOUT, StreamId.STDERR):
+            if terminal is not None and number not in redirected:
+                theirs.append(slave)
+                continue
+            reader, writer = os.pipe2(os.O_CLOEXEC)
+            opened += [reader, writer]
+            _enlarge(writer)
+            theirs.append(reader if number == StreamId.STDIN else writer)
+            if number == StreamId.STDIN:
+                inputs[number] = writer
+            else:
+                outputs[number] = reader
+        if slave >= 0 and slave not in theirs:
+            os.close(slave)
     except OSError:
-        for pair in pairs:
-            os.close(pair[0])
-            os.close(pair[1])
+        for fd in opened:
+            os.close(fd)
         raise
-    for _, writer in pairs:
-        try:
-            fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-        except OSError:
-            break  # over the user's pipe quota (pipe(7)): the default capacity serves
-    (stdin_r, stdin_w), (stdout_r, stdout_w), (stderr_r, stderr_w) = pairs
-    return Channels(
-        (stdin_r, stdout_w, stderr_w),
-        {StreamId.STDIN: stdin_w, StreamId.STDOUT: stdout_r, StreamId.STDERR: stderr_r},
-    )
+    return Channels((theirs[0], theirs[1], theirs[2]), inputs, outputs)
+
+
+def _enlarge(pipe: int) -> None:
+    try:
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+    except OSError:
+        pass  # over the user's pipe quota (pipe(7)): the default capacity serves
 
 
 _TIOCGPTPEER = 0x5441
@@ -75,17 +99,15 @@ _IUTF8 = 0x4000
 """asm-generic/termbits.h; missing from Python's termios."""
 
 
-def make_terminal(master: int, size: Terminal) -> Channels:
-    """A pseudo terminal from an open `master` (which it takes over). Raises OSError."""
+def _open_slave(master: int, size: Terminal) -> int:
+    """The other side of an open pseudo terminal, ready for use. Raises OSError."""
     fcntl.ioctl(master, _TIOCSPTLCK, struct.pack("i", 0))
     slave = fcntl.ioctl(master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     set_size(master, size.rows, size.columns)
     attributes = termios.tcgetattr(slave)
     attributes[0] |= _IUTF8  # Backspace erases characters, not bytes
     termios.tcsetattr(slave, termios.TCSANOW, attributes)
-    return Channels(
-        (slave, slave, slave), {StreamId.STDIN: os.dup(master), StreamId.STDOUT: master}
-    )
+    return int(slave)
 
 
 def set_size(terminal: int, rows: int, columns: int) -> None:
@@ -111,34 +133,38 @@ class Session:
         self.number = number
         self.kill_group: KillGroup | None = None
         """Set once the process runs."""
-        ours = channels.ours
-        self._terminal = ours[StreamId.STDOUT] if StreamId.STDERR not in ours else -1
-        self._stdin = InputStream(loop, link, number, ours[StreamId.STDIN])
+        self._terminal = channels.outputs.get(StreamId.TERMINAL, -1)
+        self._inputs = {
+            stream: InputStream(loop, link, number, stream, fd)
+            for stream, fd in channels.inputs.items()
+        }
         self._outputs = {
             stream: OutputStream(loop, link, number, stream, fd, self._maybe_end)
-            for stream, fd in ours.items()
-            if stream != StreamId.STDIN
+            for stream, fd in channels.outputs.items()
         }
 
     def on_frame(self, frame: Frame) -> None:
         """A stream frame of this session. Raises FlowError."""
-        if frame.stream == StreamId.STDIN:
+        if frame.kind in (FrameKind.DATA, FrameKind.EOF):
+            source = self._inputs.get(frame.stream)
+            if source is None:
+                raise FlowError(f"session {self.number} has no input stream {frame.stream}")
             if frame.kind == FrameKind.DATA:
-                self._stdin.receive(frame.payload)
-            elif frame.kind == FrameKind.EOF:
-                self._stdin.end()
+                source.receive(frame.payload)
+            else:
+                source.end()
             return
         output = self._outputs.get(frame.stream)
         if output is None:
-            return
+            raise FlowError(f"session {self.number} has no output stream {frame.stream}")
         if frame.kind == FrameKind.CREDIT:
             output.grant(decode_credit(frame))
-        elif frame.kind == FrameKind.STOP:
+        else:
             output.end()
 
     def resize(self, rows: int, columns: int) -> None:
         """The user's terminal has a new size; ignored without a terminal."""
-        if self._terminal >= 0 and not self._outputs[StreamId.STDOUT].has_ended:
+        if self._terminal >= 0 and not self._outputs[StreamId.TERMINAL].has_ended:
             set_size(self._terminal, rows, columns)
 
     def signal(self, number: int) -> None:
@@ -154,7 +180,8 @@ class Session:
 
     def close_streams(self) -> None:
         """Close all descriptors."""
-        self._stdin.close()
+        for source in self._inputs.values():
+            source.close()
         for output in self._outputs.values():
             output.end()
 
@@ -167,7 +194,8 @@ class Session:
             signal=os.WTERMSIG(raw_status) if is_signal else 0,
             core_dumped=is_signal and os.WCOREDUMP(raw_status),
         )
-        self._stdin.close()
+        for source in self._inputs.values():
+            source.close()
         for output in self._outputs.values():
             output.finish()
         self._maybe_end()

@@ -30,32 +30,33 @@ def spawn_request(spawn: Spawn, user: User, name: str, language: str) -> initcli
         gid=user.gid,
         groups=user.groups,
         umask=UMASK,
-        directories=(*directories, "/"),
-        argv=tuple(command_line(user, spawn.line, spawn.argv, spawn.login)),
-        environment=tuple(f"{key}={value}" for key, value in environment.items()),
-        file=program_of(user, spawn.argv),
+        directories=tuple(os.fsencode(path) for path in (*directories, "/")),
+        argv=tuple(map(os.fsencode, command_line(user, spawn.line, spawn.argv, spawn.login))),
+        environment=tuple(os.fsencode(f"{key}={value}") for key, value in environment.items()),
+        file=os.fsencode(program_of(user, spawn.argv)),
     )
 
 
-def spawn_error(reply: initclient.Reply, request: initclient.Spawn) -> AgentError:
+def spawn_error(reply: initclient.SpawnReply, request: initclient.Spawn) -> AgentError:
     """Why a process could not be started, as the user should read it. Pure."""
-    reason = os.strerror(reply.errno)
-    stage = reply.spawn_stage()
+    reason = os.strerror(reply.error)
+    stage = reply.stage
+    file = os.fsdecode(request.file)
     if stage != initclient.SpawnStage.EXEC:
         return AgentError(
-            f"cannot start {request.file}: {reason} ({stage.name.lower()})",
+            f"cannot start {file}: {reason} ({stage.name.lower()})",
             code=failures.EXEC_FAILED,
             hint="The distribution may be out of processes or memory."
-            if reply.errno in (errno.EAGAIN, errno.ENOMEM)
+            if reply.error in (errno.EAGAIN, errno.ENOMEM)
             else "",
         )
-    if reply.errno == errno.ENOENT:
+    if reply.error == errno.ENOENT:
         return AgentError(
-            f"{request.file}: command not found",
+            f"{file}: command not found",
             code=failures.EXEC_NOT_FOUND,
             hint="--exec takes a program of the Linux side; its own shell is not asked.",
         )
-    return AgentError(f"{request.file}: {reason}", code=failures.EXEC_FAILED)
+    return AgentError(f"{file}: {reason}", code=failures.EXEC_FAILED)
 
 
 def group_killer(distribution: Distribution, pid: int) -> KillGroup:
@@ -72,7 +73,7 @@ def spawn_in_system(loop: Loop, spawn: Spawn, channels: Channels, session: Sessi
     """Start a process in the utility VM; returns its pid. Raises AgentError."""
     shell = User("root", 0, 0, "/root", "/bin/sh", (0,))
     argv = command_line(shell, spawn.line, spawn.argv, spawn.login)
-    terminal = os.ttyname(channels.theirs[0]) if spawn.terminal else ""
+    terminal = _terminal_name(channels) if spawn.terminal else ""
     environment = {**children.SYSTEM_ENVIRONMENT, **spawn.environment}
     program = program_of(shell, spawn.argv)
     try:
@@ -83,6 +84,14 @@ def spawn_in_system(loop: Loop, spawn: Spawn, channels: Channels, session: Sessi
         raise AgentError(f"{program}: {error.strerror}", code=failures.EXEC_FAILED) from None
     adopt(loop, pid, session)
     return pid
+
+
+def _terminal_name(channels: Channels) -> str:
+    """The path of the terminal among a process's descriptors; "" if all are redirected."""
+    for fd in channels.theirs:
+        if os.isatty(fd):
+            return os.ttyname(fd)
+    return ""
 
 
 def adopt(loop: Loop, pid: int, session: Session) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from guest.agent.link import PORT_WRITE_BYTES, Link
 from guest.agent.loop import READABLE, WRITABLE, Loop, has_ended
 from wire.flow import ReceiveWindow, SendWindow
-from wire.frame import HEADER, HEADER_BYTES, FrameKind, StreamId, encode_credit, encode_frame
+from wire.frame import HEADER, HEADER_BYTES, FrameKind, encode_credit, encode_frame
 
 CHUNK_BYTES = PORT_WRITE_BYTES - HEADER_BYTES
 """DATA payload that makes, with its header, one write to the port."""
@@ -148,12 +148,13 @@ class OutputStream:
 
 
 class InputStream:
-    """Writes what the host sends as stdin of `session` to `fd`."""
+    """Writes what the host sends as stream `stream` of `session` to `fd`."""
 
-    def __init__(self, loop: Loop, link: Link, session: int, fd: int) -> None:
+    def __init__(self, loop: Loop, link: Link, session: int, stream: int, fd: int) -> None:
         self._loop = loop
         self._link = link
         self._session = session
+        self._stream = stream
         self._fd = fd
         self._window = ReceiveWindow()
         self._queue: deque[bytes] = deque()
@@ -186,7 +187,7 @@ class InputStream:
             return 0
         credit = self._window.consume(done)
         if credit:
-            self._link.send_frame(encode_credit(StreamId.STDIN, self._session, credit))
+            self._link.send_frame(encode_credit(self._stream, self._session, credit))
         return done
 
     def _on_ready(self, events: int) -> None:
@@ -215,7 +216,7 @@ class InputStream:
     def stop(self) -> None:
         """Nobody reads this any more: tell the host, so that its sender stops too."""
         if not self.has_ended:
-            self._link.send_frame(encode_frame(FrameKind.STOP, StreamId.STDIN, self._session))
+            self._link.send_frame(encode_frame(FrameKind.STOP, self._stream, self._session))
             self.close()
 
     def close(self) -> None:

@@ -1,0 +1,133 @@
+"""Sessions of bsdtar in the guest: a tar goes in or comes out, its complaints are kept."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import BinaryIO
+
+from service.errors import ServiceError
+from service.link import AgentLink
+from service.relay import FrameSink, Relay
+from wire import failures
+from wire.common import Exited
+from wire.errors import FlowError
+from wire.flow import ReceiveWindow, SendWindow
+from wire.frame import CREDIT_PAYLOAD, MAX_DATA_BYTES, Frame, FrameKind, StreamId, decode_credit
+
+_KEPT_BYTES = 2048
+
+
+class Complaints:
+    """What a program writes to stderr, of which the beginning tells what went wrong."""
+
+    def __init__(self) -> None:
+        self._kept = b""
+        self._window = ReceiveWindow()
+
+    def receive(self, frame: Frame) -> int:
+        """A DATA frame of stderr; returns the credit to grant. Raises FlowError."""
+        self._window.receive(len(frame.payload))
+        self._kept += bytes(frame.payload)[: _KEPT_BYTES - len(self._kept)]
+        return self._window.consume(len(frame.payload))
+
+    def check(self, exited: Exited, code: str, what: str, hint: str) -> None:
+        """Raise ServiceError `code` if the program has failed."""
+        if exited.status == 0 and exited.signal == 0:
+            return
+        said = self._kept.decode("utf-8", "replace").strip()
+        why = f"signal {exited.signal}" if exited.signal else f"status {exited.status}"
+        raise ServiceError(code, f"{what}: {said or 'bsdtar ended with ' + why}", hint=hint)
+
+    def check_unpacked(self, exited: Exited) -> None:
+        """Raise ServiceError if an archive could not be unpacked."""
+        self.check(
+            exited,
+            failures.IMPORT_FAILED,
+            "the archive could not be unpacked",
+            "Nothing was registered. The archive may be damaged, or the disk full.",
+        )
+
+
+class ArchiveRelay(Relay):
+    """Joins a client to bsdtar: stdin and stdout are the client's, stderr is kept."""
+
+    def __init__(self, client: FrameSink, link: AgentLink) -> None:
+        super().__init__(client, link)
+        self.complaints = Complaints()
+
+    def on_frame(self, frame: Frame) -> None:
+        """service.link.Session: as a Relay's, but for stderr."""
+        if frame.stream != StreamId.STDERR:
+            super().on_frame(frame)
+        elif frame.kind == FrameKind.DATA:
+            credit = self.complaints.receive(frame)
+            if credit:
+                self._link.send_frame(
+                    FrameKind.CREDIT, StreamId.STDERR, self.number, CREDIT_PAYLOAD.pack(credit)
+                )
+
+
+class FileFeed:
+    """Sends a file of the host to bsdtar's stdin. Implements service.link.Session."""
+
+    def __init__(self, link: AgentLink, file: BinaryIO, tell: Callable[[int], None]) -> None:
+        """`tell` is called with the number of bytes sent so far."""
+        self._link = link
+        self._file = file
+        self._tell = tell
+        self._window = SendWindow()
+        self._changed = asyncio.Event()
+        self._stopped = False
+        self._ended: asyncio.Future[Exited] = asyncio.get_running_loop().create_future()
+        self.complaints = Complaints()
+        self.number = link.open_session(self)
+
+    def on_frame(self, frame: Frame) -> None:
+        """service.link.Session: credit, or the end of interest."""
+        if frame.kind == FrameKind.DATA and frame.stream == StreamId.STDERR:
+            credit = self.complaints.receive(frame)
+            if credit:
+                self._link.send_frame(
+                    FrameKind.CREDIT, StreamId.STDERR, self.number, CREDIT_PAYLOAD.pack(credit)
+                )
+        elif frame.kind == FrameKind.DATA:
+            raise FlowError("bsdtar wrote to stdout while it unpacks")
+        elif frame.kind == FrameKind.CREDIT:
+            self._window.grant(decode_credit(frame))
+        elif frame.kind == FrameKind.STOP:
+            self._stopped = True
+        self._changed.set()
+
+    def on_exit(self, exited: Exited) -> None:
+        """service.link.Session: bsdtar has ended."""
+        self._stopped = True
+        self._changed.set()
+        if not self._ended.done():
+            self._ended.set_result(exited)
+
+    def on_lost(self, error: ServiceError) -> None:
+        """service.link.Session: the link broke."""
+        self._stopped = True
+        self._changed.set()
+        if not self._ended.done():
+            self._ended.set_exception(error)
+
+    async def run(self) -> Exited:
+        """Send the whole file; returns how bsdtar ended. Raises ServiceError, OSError."""
+        done = 0
+        while not self._stopped:
+            allowed = min(self._window.available, MAX_DATA_BYTES)
+            if allowed == 0:
+                self._changed.clear()
+                await self._changed.wait()
+                continue
+            data = await asyncio.to_thread(self._file.read, allowed)
+            if not data:
+                self._link.send_frame(FrameKind.EOF, StreamId.STDIN, self.number)
+                break
+            self._window.take(len(data))
+            self._link.send_frame(FrameKind.DATA, StreamId.STDIN, self.number, data)
+            done += len(data)
+            self._tell(done)
+        return await self._ended

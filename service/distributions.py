@@ -1,0 +1,239 @@
+"""Distributions on the host: registered, disks attached, started and stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from service.errors import ServiceError
+from service.link import AgentLink
+from service.machine import Machine, Report
+from service.registry import Record, Registry
+from vm.disk import create_disk
+from vm.errors import VmError
+from wire import failures
+from wire.agent import (
+    DistributionStarted,
+    FormatDisk,
+    InspectRoot,
+    MountDisk,
+    RootDescription,
+    StartDistribution,
+    StopDistribution,
+    UnmountDisk,
+)
+from wire.client import Distribution, Distributions
+from wire.common import Done
+from wire.places import Places
+
+log = logging.getLogger(__name__)
+
+DEFAULT_DISK_BYTES = 2**40
+"""WSL's defaultVhdSize. The image is sparse: it takes what is written."""
+_STOP_TIMEOUT_S = 60.0
+_FORMAT_TIMEOUT_S = 300.0
+
+
+class DistributionManager:
+    """What is registered and what runs. Operations on one distribution take turns."""
+
+    def __init__(self, places: Places, registry: Registry, machine: Machine) -> None:
+        self._places = places
+        self._machine = machine
+        self._running: set[str] = set()
+        self._transitions: dict[str, str] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+        self.registry = registry
+
+    # -- state ---------------------------------------------------------------------------------
+
+    def on_stopped(self, identity: str) -> None:
+        """The agent says that a distribution has ended."""
+        self._running.discard(identity)
+
+    def on_machine_ended(self) -> None:
+        """No distribution runs without the machine."""
+        self._running.clear()
+
+    def listing(self) -> Distributions:
+        """All registered distributions, and those that are being installed."""
+        default = self.registry.default
+        rows = tuple(
+            Distribution(
+                name=record.name,
+                identity=str(uuid.UUID(record.identity)),
+                state=self.state_of(record.identity),
+                is_default=default is not None and record.identity == default.identity,
+                flavor=record.flavor,
+                os_version=record.os_version,
+                disk_bytes=allocated_bytes(Path(record.disk)),
+            )
+            for record in self.registry.all()
+        )
+        return Distributions(distributions=rows)
+
+    def state_of(self, identity: str) -> str:
+        """WSL's word for what a distribution is doing."""
+        if identity in self._transitions:
+            return self._transitions[identity]
+        return "Running" if identity in self._running else "Stopped"
+
+    @contextlib.asynccontextmanager
+    async def exclusively(self, identity: str, state: str = "") -> AsyncIterator[None]:
+        """Keep other operations off a distribution; meanwhile its state is shown as `state`."""
+        async with self._locks.setdefault(identity, asyncio.Lock()):
+            if state:
+                self._transitions[identity] = state
+            try:
+                yield
+            finally:
+                self._transitions.pop(identity, None)
+
+    # -- running -------------------------------------------------------------------------------
+
+    async def ensure_started(
+        self, record: Record, report: Report
+    ) -> tuple[AgentLink, tuple[str, ...]]:
+        """Boot the machine and start a distribution as needed; the link, and warnings."""
+        link = await self._machine.ensure_running(report)
+        if record.identity in self._running:
+            return link, ()
+        async with self.exclusively(record.identity):
+            if record.identity in self._running:
+                return link, ()
+            self.registry.find("{" + record.identity + "}")  # it may be gone by now
+            report(f"Starting {record.name}", 0, 0, "")
+            await self._attach(record)
+            request = StartDistribution(
+                identity=record.identity,
+                name=record.name,
+                disk=record.identity,
+                hostname=host_name(),
+            )
+            started = await link.request(request, DistributionStarted, timeout_s=120)
+            self._running.add(record.identity)
+            return link, started.warnings
+
+    async def _attach(self, record: Record) -> None:
+        """Plug a distribution's disk in, unless it is."""
+        vm = self._machine.vm
+        if any(disk.serial == record.identity for disk in vm.disks):
+            return
+        path = Path(record.disk)
+        if not path.exists():
+            raise ServiceError(
+                failures.FILE_NOT_FOUND,
+                f"the disk of {record.name} is missing: {path}",
+                hint=f"Put it back, or `isthmus --unregister {record.name}` forgets it.",
+            )
+        try:
+            await vm.attach_disk(path, record.identity)
+        except VmError as error:
+            raise ServiceError(failures.VM_FAILED, error.message, hint=error.hint) from error
+
+    async def _detach(self, identity: str) -> None:
+        """Take an unmounted disk out of the machine."""
+        vm = self._machine.vm
+        if any(disk.serial == identity for disk in vm.disks):
+            try:
+                await vm.detach_disk(identity)
+            except VmError as error:
+                raise ServiceError(failures.VM_FAILED, error.message, hint=error.hint) from error
+
+    async def stop(self, record: Record, *, grace_ms: int = 2000) -> None:
+        """Stop a distribution and take its disk out; nothing to do if it does not run."""
+        async with self.exclusively(record.identity):
+            await self._stop_locked(record.identity, grace_ms)
+
+    async def _stop_locked(self, identity: str, grace_ms: int) -> None:
+        link = self._machine.link
+        if link is None:
+            return
+        request = StopDistribution(identity=identity, grace_ms=grace_ms)
+        await link.request(request, Done, timeout_s=_STOP_TIMEOUT_S)
+        self._running.discard(identity)
+        await link.request(UnmountDisk(disk=identity), Done, timeout_s=_STOP_TIMEOUT_S)
+        await self._detach(identity)
+
+    # -- disks ---------------------------------------------------------------------------------
+
+    async def create_disk(self, identity: str, location: str, size_bytes: int) -> Path:
+        """Create a distribution's empty disk image. Raises ServiceError."""
+        directory = Path(location) if location else Path(self._places.disks) / identity
+        path = directory / "ext4.qcow2"
+        if path.exists():
+            raise ServiceError(
+                failures.DISTRO_EXISTS,
+                f"{path} exists already",
+                hint="Choose another directory for the distribution.",
+            )
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            await create_disk(self._machine.vm.spec.qemu, path, size_bytes or DEFAULT_DISK_BYTES)
+        except OSError as error:
+            raise ServiceError(failures.IMPORT_FAILED, f"{path}: {error.strerror}") from None
+        except VmError as error:
+            raise ServiceError(failures.IMPORT_FAILED, error.message, hint=error.hint) from error
+        return path
+
+    @contextlib.asynccontextmanager
+    async def mounted_disk(
+        self, link: AgentLink, identity: str, path: Path, *, format: bool = False
+    ) -> AsyncIterator[None]:
+        """A disk plugged in and mounted in the machine, and taken out again."""
+        vm = self._machine.vm
+        try:
+            await vm.attach_disk(path, identity)
+        except VmError as error:
+            raise ServiceError(failures.VM_FAILED, error.message, hint=error.hint) from error
+        try:
+            if format:
+                await link.request(FormatDisk(disk=identity), Done, timeout_s=_FORMAT_TIMEOUT_S)
+            await link.request(MountDisk(disk=identity), Done, timeout_s=_FORMAT_TIMEOUT_S)
+            yield
+        finally:
+            # If the machine is gone there is nothing to take out, and the cause is on its way.
+            with contextlib.suppress(ServiceError):
+                await link.request(UnmountDisk(disk=identity), Done, timeout_s=_STOP_TIMEOUT_S)
+                await self._detach(identity)
+
+    async def inspect(self, link: AgentLink, identity: str) -> RootDescription:
+        """What a mounted disk's tree says of itself."""
+        return await link.request(InspectRoot(disk=identity), RootDescription)
+
+    async def unregister(self, record: Record) -> None:
+        """Stop a distribution, forget it, delete its disk."""
+        async with self.exclusively(record.identity, "Uninstalling"):
+            await self._stop_locked(record.identity, 0)
+            self.registry.remove(record.identity)
+            delete_disk(Path(record.disk))
+
+
+def delete_disk(path: Path) -> None:
+    """Delete a disk image, and its directory if that is left empty."""
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+    with contextlib.suppress(OSError):
+        path.parent.rmdir()
+
+
+def allocated_bytes(path: Path) -> int:
+    """What a sparse file takes on the host's disk; 0 if it is missing."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0
+    blocks = getattr(status, "st_blocks", None)
+    return status.st_size if blocks is None else int(blocks) * 512
+
+
+def host_name() -> str:
+    """The host's name as a hostname(7), for distributions to have as theirs."""
+    name = socket.gethostname().partition(".")[0]
+    kept = "".join(char for char in name if char.isascii() and (char.isalnum() or char == "-"))
+    return kept.strip("-")[:63] or "localhost"

@@ -1,0 +1,39 @@
+"""Where clients reach the service: the contract, and which platform's file fulfils it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Protocol
+
+from wire.places import Places
+
+if sys.platform == "win32":
+    from service.endpoint_windows import current_user
+    from service.endpoint_windows import serve_windows as serve_here
+else:
+    from service.endpoint_posix import current_user
+    from service.endpoint_posix import serve_posix as serve_here
+
+__all__ = ["ProtocolFactory", "current_user", "serve", "withdraw"]
+
+
+class ProtocolFactory(Protocol):
+    """Makes the protocol of a new connection; `token` is what its greeting must carry."""
+
+    def __call__(self, token: str) -> asyncio.BaseProtocol:
+        """The protocol of one connection."""
+
+
+async def serve(places: Places, factory: ProtocolFactory) -> asyncio.Server:
+    """Listen for this user's clients, and for nobody else.
+
+    Raises OSError or ServiceError when the run directory cannot be made safe.
+    """
+    return await serve_here(places, factory)
+
+
+def withdraw(places: Places) -> None:
+    """Remove what tells clients where the service is."""
+    Path(places.endpoint).unlink(missing_ok=True)

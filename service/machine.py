@@ -1,0 +1,287 @@
+"""The utility virtual machine as the service sees it: started when first needed, one at a time.
+
+The only place that knows both the QEMU core and the agent link.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Callable, Coroutine
+from enum import StrEnum
+from pathlib import Path
+
+from service.errors import LinkLost, ServiceError
+from service.link import AgentLink
+from vm.cache import JsonCache
+from vm.errors import VmError
+from vm.find import find_qemu
+from vm.image.errors import ImageError
+from vm.image.prepare import prepare
+from vm.image.update import boot_failed, confirm_boot
+from vm.machine import VirtualMachine
+from vm.probe import choose_accelerator
+from vm.probe_result import ProbeReport
+from vm.qmp import Qmp, event_data
+from vm.spec import BootImage, MachineSpec, Qemu, choose_machine
+from wire import failures
+from wire.agent import DistributionStopped, Hello, Log, PowerOff, Welcome
+from wire.codec import Message
+from wire.common import PROTOCOL_VERSION, Done
+from wire.places import Places
+from wire.version import VERSION
+
+log = logging.getLogger(__name__)
+
+AGENT_PORT = "org.isthmus.agent"
+BOOT_TIMEOUT_S = 120.0
+"""From QEMU's start to the agent's answer; a stock kernel takes 10 s under emulation."""
+_POWER_OFF_TIMEOUT_S = 30.0
+
+Report = Callable[[str, int, int, str], None]
+"""Progress: label, done, total, unit."""
+
+
+class MachineState(StrEnum):
+    """What the utility VM is doing."""
+
+    STOPPED = "stopped"
+    """No QEMU runs."""
+    STARTING = "starting"
+    """QEMU is being prepared or its guest is booting."""
+    RUNNING = "running"
+    """The agent answers."""
+    STOPPING = "stopping"
+    """It is being shut down."""
+
+
+class BootFailure(ServiceError):
+    """QEMU ran, but the guest's agent never answered: the image may be at fault."""
+
+    def __init__(self, what: str, hint: str) -> None:
+        super().__init__(failures.VM_FAILED, f"the virtual machine {what}", hint=hint)
+
+
+class Machine:
+    """The utility VM of one user. `on_stopped(identity)` is told of distributions that end.
+
+    `on_died` is told when the machine ends, asked for or not.
+    """
+
+    def __init__(
+        self, places: Places, on_stopped: Callable[[str], None], on_died: Callable[[], None]
+    ) -> None:
+        self._places = places
+        self._on_stopped = on_stopped
+        self._on_died = on_died
+        self._lock = asyncio.Lock()
+        self._vm: VirtualMachine | None = None
+        self._link: AgentLink | None = None
+        self._watchers: set[asyncio.Task[None]] = set()
+        self._state = MachineState.STOPPED
+        self._last_death = ""
+        # What was found out about this host: which QEMU, which accelerator works.
+        self._host_cache = JsonCache(Path(places.home) / "host.json")
+        self.probe: ProbeReport | None = None
+        self.image: BootImage | None = None
+        self.welcome: Welcome | None = None
+
+    @property
+    def state(self) -> MachineState:
+        """What the machine is doing now."""
+        return self._state
+
+    @property
+    def vm(self) -> VirtualMachine:
+        """The running machine. Raises LinkLost if there is none."""
+        if self._vm is None:
+            raise LinkLost("the virtual machine has ended")
+        return self._vm
+
+    @property
+    def link(self) -> AgentLink | None:
+        """The link to the agent, while the machine runs."""
+        return self._link
+
+    @property
+    def spec(self) -> MachineSpec | None:
+        """What runs, if anything does."""
+        return None if self._vm is None else self._vm.spec
+
+    async def ensure_running(self, report: Report) -> AgentLink:
+        """The link to a running machine, which is booted if there is none. Raises ServiceError."""
+        async with self._lock:
+            if self._state is MachineState.RUNNING and self._link is not None:
+                return self._link
+            self._state = MachineState.STARTING
+            try:
+                link = await self._start(report)
+            except BaseException:
+                self._state = MachineState.STOPPED
+                raise
+            self._state = MachineState.RUNNING
+            return link
+
+    async def _start(self, report: Report) -> AgentLink:
+        if self._last_death:
+            why = f"The virtual machine had ended ({self._last_death}); starting it again"
+            report(why, 0, 0, "")
+            self._last_death = ""
+        try:
+            qemu = await find_qemu(cache=self._host_cache)
+            image = await self._prepare_image(report)
+            try:
+                return await self._boot(qemu, image, report)
+            except BootFailure as error:
+                if not await asyncio.to_thread(boot_failed, image):
+                    raise
+                log.error("%s did not boot, going back to the one before: %s", image, error)
+                report(f"The new kernel {image.release} does not boot; going back", 0, 0, "")
+                return await self._boot(qemu, await self._prepare_image(report), report)
+        except VmError as error:
+            code = failures.IMAGE_FAILED if isinstance(error, ImageError) else failures.VM_FAILED
+            raise ServiceError(code, error.message, hint=error.hint) from error
+
+    async def _prepare_image(self, report: Report) -> BootImage:
+        """The kernel and system image to boot; downloading and building may take a while."""
+        loop = asyncio.get_running_loop()
+
+        def tell(label: str, done: int, total: int) -> None:
+            loop.call_soon_threadsafe(report, label, done, total, "bytes")
+
+        return await asyncio.to_thread(self.prepare_image, tell)
+
+    def prepare_image(self, tell: Callable[[str, int, int], None]) -> BootImage:
+        """What would be booted now; blocks, for worker threads. Raises vm.errors.VmError."""
+        return prepare(tell)
+
+    async def _boot(self, qemu: Qemu, image: BootImage, report: Report) -> AgentLink:
+        report("Choosing an accelerator", 0, 0, "")
+        self.probe = await choose_accelerator(qemu, self._host_cache)
+        assert self.probe.chosen is not None  # else NoAccelerator was raised
+        report("Starting the virtual machine", 0, 0, "")
+        spec = MachineSpec(
+            qemu=qemu,
+            machine=choose_machine(qemu, image.origin),
+            accelerator=self.probe.chosen,
+            boot=image,
+            memory_mib=default_memory_mib(),
+            processors=os.cpu_count() or 1,
+            serial_log=Path(self._places.logs) / "serial.log",
+            ports=(AGENT_PORT,),
+        )
+        pid_file = Path(self._places.run_directory) / "qemu.json"
+        vm = await VirtualMachine.start(spec, pid_file=pid_file)
+        try:
+            link = await AgentLink.open(vm.port(AGENT_PORT), self._on_event)
+            self._follow(self._watch_port(vm.qmp, link))
+            await self._greet(vm, link)
+        except BaseException:
+            await vm.shutdown()
+            raise
+        await asyncio.to_thread(confirm_boot, image)
+        self._vm, self._link, self.image = vm, link, image
+        self._follow(self._watch_end(vm, link))
+        return link
+
+    async def _greet(self, vm: VirtualMachine, link: AgentLink) -> None:
+        """Wait for the agent and introduce ourselves; VmError if QEMU ends meanwhile."""
+        ended = asyncio.create_task(vm.wait())
+        greeted = asyncio.create_task(self._say_hello(link))
+        try:
+            await asyncio.wait(
+                {ended, greeted}, timeout=BOOT_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED
+            )
+            if greeted.done():
+                self.welcome = greeted.result()
+                return
+            if ended.done():
+                report = ended.result()
+                raise BootFailure(f"ended while it was booting: {report.summary}", report.hint)
+            hint = f"Its console is in {vm.spec.serial_log}."
+            raise BootFailure(f"did not answer within {BOOT_TIMEOUT_S:.0f} s", hint)
+        finally:
+            for task in (ended, greeted):
+                task.cancel()
+
+    async def _say_hello(self, link: AgentLink) -> Welcome:
+        while True:
+            await link.wait_synchronised()
+            hello = Hello(protocol=PROTOCOL_VERSION, version=VERSION, time_ns=time.time_ns())
+            try:
+                welcome = await link.request(hello, Welcome)
+            except LinkLost:
+                continue  # the port was opened once more, by an agent that had to restart
+            if welcome.protocol != PROTOCOL_VERSION:
+                raise ServiceError(
+                    failures.VERSION_MISMATCH,
+                    f"the system image speaks protocol {welcome.protocol}, not {PROTOCOL_VERSION}",
+                    hint="`isthmus --update` prepares a matching one.",
+                )
+            return welcome
+
+    def _follow(self, work: Coroutine[None, None, None]) -> None:
+        """Keep a task alive, and its failure out of nowhere."""
+        task = asyncio.create_task(work)
+        self._watchers.add(task)
+        task.add_done_callback(self._watchers.discard)
+
+    async def _watch_port(self, qmp: Qmp, link: AgentLink) -> None:
+        """Synchronise the link whenever an agent opens its port (QMP event VSERPORT_CHANGE)."""
+        with qmp.events("VSERPORT_CHANGE") as events:
+            async for event in events:
+                if event_data(event).get("open"):
+                    link.port_opened()
+                    if self._state is MachineState.RUNNING:
+                        self._follow(self._greet_again(link))
+
+    async def _greet_again(self, link: AgentLink) -> None:
+        with contextlib.suppress(ServiceError):
+            welcome = await self._say_hello(link)
+            log.warning("the agent has restarted; running: %s", welcome.running)
+
+    async def _watch_end(self, vm: VirtualMachine, link: AgentLink) -> None:
+        report = await vm.wait()
+        if self._vm is not vm:
+            return
+        self._vm = self._link = self.welcome = None
+        was_asked = self._state is MachineState.STOPPING
+        self._state = MachineState.STOPPED
+        if not was_asked:
+            self._last_death = report.cause
+        link.lose(LinkLost(f"the virtual machine has ended: {report.summary}", hint=report.hint))
+        self._on_died()
+
+    def _on_event(self, event: Message) -> None:
+        if isinstance(event, DistributionStopped):
+            self._on_stopped(event.identity)
+        elif isinstance(event, Log):
+            log.info("agent: %s", event.text)
+
+    async def shutdown(self, *, force: bool) -> None:
+        """Stop the machine and everything in it; nothing to do if it does not run."""
+        async with self._lock:
+            vm, link = self._vm, self._link
+            if vm is None or link is None:
+                return
+            self._state = MachineState.STOPPING
+
+            async def ask_guest() -> None:
+                await link.request(PowerOff(), Done, timeout_s=_POWER_OFF_TIMEOUT_S)
+
+            await vm.shutdown(None if force else ask_guest)
+            link.close()
+
+
+def default_memory_mib() -> int:
+    """The VM's memory: half of the host's, as WSL's default, but at most 4 GiB under emulation.
+
+    Untouched guest memory costs the host nothing; what is bounded is what a runaway can take.
+    """
+    import psutil
+
+    half = psutil.virtual_memory().total // 2 // 2**20
+    return max(512, min(half, 4096))

@@ -1,0 +1,134 @@
+"""Entry point of the service: one per user, started by the first command that needs it."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import logging.handlers
+import os
+import signal
+import sys
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from service.client import Client
+from service.distributions import DistributionManager
+from service.endpoint import current_user, serve, withdraw
+from service.errors import ServiceError
+from service.machine import Machine
+from service.operations import Operations
+from service.registry import Registry
+from vm.pidfile import end_orphan
+from wire.places import Places, find_places
+from wire.version import VERSION
+
+log = logging.getLogger(__name__)
+
+_LOG_BYTES = 1024 * 1024
+_LOGS_KEPT = 3
+
+
+class Service:
+    """Everything the service is made of, from start to end."""
+
+    def __init__(self, places: Places) -> None:
+        """Raises ServiceError when the registry cannot be read."""
+        self._places = places
+        self._ending = asyncio.Event()
+        self._clients: set[Client] = set()
+        registry = Registry(Path(places.registry))
+        self._machine = Machine(places, self._on_stopped, self._on_machine_ended)
+        self._distributions = DistributionManager(places, registry, self._machine)
+        self._operations = Operations(places, self._machine, self._distributions, self._ending.set)
+
+    def _on_stopped(self, identity: str) -> None:
+        self._distributions.on_stopped(identity)
+
+    def _on_machine_ended(self) -> None:
+        self._distributions.on_machine_ended()
+
+    def _new_client(self, token: str) -> Client:
+        client = Client(self._operations.handle, token, self._clients.discard)
+        self._clients.add(client)
+        return client
+
+    async def run(self) -> None:
+        """Serve until a client or a signal asks for the end."""
+        await end_orphan(Path(self._places.run_directory) / "qemu.json")
+        server = await serve(self._places, self._new_client)
+        log.info("service %s serves as process %d", VERSION, os.getpid())
+        _tell_starter("ready")
+        try:
+            await self._ending.wait()
+        finally:
+            server.close()
+            withdraw(self._places)
+            await self._machine.shutdown(force=False)
+            for client in list(self._clients):
+                client.disconnect()
+            await asyncio.sleep(0)  # lets the transports flush what was just sent
+        log.info("service ends")
+
+    def end(self) -> None:
+        """Ask `run` to return."""
+        self._ending.set()
+
+
+async def serve_until_end(places: Places) -> None:
+    """Run the service in this process. Raises ServiceError."""
+    service = Service(places)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with contextlib.suppress(NotImplementedError):  # Windows: the process is ended instead
+            loop.add_signal_handler(number, service.end)
+    await service.run()
+
+
+def _tell_starter(answer: str) -> None:
+    """Answer the command that has started us, which reads one line of our standard output."""
+    with contextlib.suppress(OSError):
+        os.write(1, (answer.replace("\n", " ") + "\n").encode())
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.close(null)
+
+
+def _start_log(places: Places) -> None:
+    os.makedirs(places.logs, mode=0o700, exist_ok=True)
+    handler = logging.handlers.RotatingFileHandler(
+        os.path.join(places.logs, "service.log"), maxBytes=_LOG_BYTES, backupCount=_LOGS_KEPT
+    )
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.captureWarnings(True)
+
+
+def main() -> int:
+    """Run `python -m service`; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m service", description=__doc__)
+    parser.add_argument("--home", help="where to keep state (ISTHMUS_HOME)")
+    arguments = parser.parse_args()
+    environment = dict(os.environ)
+    if arguments.home:
+        environment["ISTHMUS_HOME"] = arguments.home
+    places = find_places(environment, sys.platform, current_user())
+    os.umask(0o077)
+    try:
+        os.makedirs(places.home, mode=0o700, exist_ok=True)
+        with FileLock(places.lock, timeout=0):
+            _start_log(places)
+            asyncio.run(serve_until_end(places))
+    except Timeout:
+        _tell_starter("running")
+        return 0
+    except ServiceError as error:
+        log.error("%s", error.message)
+        _tell_starter(f"{error.message} {error.hint}")
+        return 1
+    except OSError as error:
+        _tell_starter(f"{error.filename or places.home}: {error.strerror}")
+        return 1
+    return 0

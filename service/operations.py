@@ -1,0 +1,288 @@
+"""What clients ask for, done: one method per request of wire.client."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from service.archiver import ArchiveRelay, FileFeed
+from service.client import Client
+from service.distributions import DistributionManager, delete_disk
+from service.errors import ServiceError
+from service.link import AgentLink
+from service.machine import Machine
+from service.registry import Record
+from service.relay import CLIENT_SESSION, Relay
+from service.rootfs import CATALOGUE, bootstrap, find_source
+from service.status import status_report
+from vm.errors import VmError
+from vm.image.errors import ImageError
+from vm.image.update import update
+from wire import client as messages
+from wire import failures
+from wire.agent import Pack, RootDescription, Spawn, Spawned, Unpack
+from wire.codec import Message
+from wire.common import Done, Exited
+from wire.places import Places
+
+log = logging.getLogger(__name__)
+
+Fill = Callable[[AgentLink, str], Awaitable[None]]
+"""Fills the mounted disk of a new distribution, named by its identity. Raises ServiceError."""
+
+
+class Operations:
+    """Answers clients' requests. `quit` ends the service."""
+
+    def __init__(
+        self,
+        places: Places,
+        machine: Machine,
+        distributions: DistributionManager,
+        quit: Callable[[], None],
+    ) -> None:
+        self._places = places
+        self._machine = machine
+        self._distributions = distributions
+        self._registry = distributions.registry
+        self._quit_service = quit
+
+    async def handle(self, client: Client, request: Message) -> Message:
+        """service.client.Handler: the reply to a request. Raises ServiceError."""
+        method = self._METHODS.get(type(request))
+        if method is None:
+            raise ServiceError(failures.PROTOCOL, f"{request.NAME} is not a request")
+        return await method(self, client, request)
+
+    # -- running commands ----------------------------------------------------------------------
+
+    async def _run(self, client: Client, request: messages.Run) -> Message:
+        warnings: tuple[str, ...] = ()
+        identity, default_uid = "", 0
+        if request.system:
+            link = await self._machine.ensure_running(client.progress)
+        else:
+            record = self._registry.find(request.distribution)
+            identity, default_uid = record.identity, record.default_uid
+            link, warnings = await self._distributions.ensure_started(record, client.progress)
+        relay = Relay(client, link)
+        wanted = request.directory or "~"
+        spawn = Spawn(
+            session=relay.number,
+            distribution=identity,
+            line=request.line,
+            argv=request.argv,
+            login=request.login,
+            user=request.user,
+            default_uid=default_uid,
+            directories=(wanted, "~"),
+            environment=request.environment,
+            terminal=request.terminal,
+            redirected=request.redirected,
+        )
+        try:
+            spawned = await link.request(spawn, Spawned)
+        except BaseException:
+            relay.drop()
+            raise
+        client.start_relay(relay)
+        client.follow(self._report_exit(client, relay))
+        if wanted not in ("~", spawned.directory) and not request.system:
+            warnings += (f"{wanted} cannot be entered; started in {spawned.directory}",)
+        return messages.Running(warnings=warnings)
+
+    async def _report_exit(self, client: Client, relay: Relay) -> None:
+        """The end of a client's session, or of the machine under it."""
+        try:
+            exited = await relay.wait_ended()
+        except ServiceError as error:
+            client.send_event(error.to_failure())
+            return
+        client.send_event(
+            Exited(
+                session=CLIENT_SESSION,
+                status=exited.status,
+                signal=exited.signal,
+                core_dumped=exited.core_dumped,
+            )
+        )
+
+    # -- new distributions ---------------------------------------------------------------------
+
+    async def _install(self, client: Client, request: messages.Install) -> Message:
+        source = find_source(request.source)
+        name = request.name or source.name
+        self._registry.check_free(name)
+        loop = asyncio.get_running_loop()
+
+        def tell(label: str, done: int, total: int) -> None:
+            loop.call_soon_threadsafe(client.progress, label, done, total)
+
+        try:
+            archive = await asyncio.to_thread(bootstrap, source, tell)
+        except ImageError as error:
+            raise ServiceError(failures.IMPORT_FAILED, error.message, hint=error.hint) from error
+        total = archive.stat().st_size
+        label = f"Installing {source.friendly_name}"
+
+        async def fill(link: AgentLink, identity: str) -> None:
+            with archive.open("rb") as file:
+                feed = FileFeed(
+                    link, file, lambda done: client.progress(label, done, total, "bytes")
+                )
+                await link.request(Unpack(session=feed.number, disk=identity), Done)
+                feed.complaints.check_unpacked(await feed.run())
+
+        record = await self._create(client, name, request.location, request.disk_bytes, fill)
+        return self._installed(record)
+
+    async def _import(self, client: Client, request: messages.Import) -> Message:
+        self._registry.check_free(request.name)
+
+        async def fill(link: AgentLink, identity: str) -> None:
+            relay = ArchiveRelay(client, link)
+            await link.request(Unpack(session=relay.number, disk=identity), Done)
+            client.start_relay(relay)
+            relay.complaints.check_unpacked(await relay.wait_ended())
+
+        record = await self._create(
+            client, request.name, request.location, request.disk_bytes, fill
+        )
+        return self._installed(record)
+
+    def _installed(self, record: Record) -> Message:
+        default = self._registry.default
+        return messages.Installed(
+            name=record.name,
+            identity=str(uuid.UUID(record.identity)),
+            is_default=default is not None and default.identity == record.identity,
+        )
+
+    async def _create(
+        self, client: Client, name: str, location: str, disk_bytes: int, fill: Fill
+    ) -> Record:
+        """Make a disk, fill it, judge it, register it. Whatever fails leaves nothing behind."""
+        distributions = self._distributions
+        link = await self._machine.ensure_running(client.progress)
+        identity = uuid.uuid4().hex
+        path = await distributions.create_disk(identity, location, disk_bytes)
+        try:
+            async with distributions.mounted_disk(link, identity, path, format=True):
+                await fill(link, identity)
+                root = await distributions.inspect(link, identity)
+            record = _judge(root, identity, name, path)
+            self._registry.add(record)
+        except BaseException:
+            delete_disk(path)
+            raise
+        return record
+
+    # -- existing distributions ----------------------------------------------------------------
+
+    async def _export(self, client: Client, request: messages.Export) -> Message:
+        record = self._registry.find(request.name)
+        link = await self._machine.ensure_running(client.progress)
+        await self._distributions.stop(record)
+        async with self._distributions.exclusively(record.identity, "Exporting"):
+            path = Path(record.disk)
+            async with self._distributions.mounted_disk(link, record.identity, path):
+                relay = ArchiveRelay(client, link)
+                await link.request(Pack(session=relay.number, disk=record.identity), Done)
+                client.start_relay(relay)
+                relay.complaints.check(
+                    await relay.wait_ended(),
+                    failures.EXPORT_FAILED,
+                    f"{record.name} could not be exported",
+                    "The incomplete file has been removed.",
+                )
+        return Done()
+
+    async def _list(self, client: Client, request: messages.List) -> Message:
+        return self._distributions.listing()
+
+    async def _catalogue(self, client: Client, request: messages.Catalogue) -> Message:
+        rows = tuple(
+            messages.CatalogueRow(name=source.name, friendly_name=source.friendly_name)
+            for source in CATALOGUE
+        )
+        return messages.CatalogueRows(rows=rows)
+
+    async def _terminate(self, client: Client, request: messages.Terminate) -> Message:
+        await self._distributions.stop(self._registry.find(request.name))
+        return Done()
+
+    async def _unregister(self, client: Client, request: messages.Unregister) -> Message:
+        await self._distributions.unregister(self._registry.find(request.name))
+        return Done()
+
+    async def _set_default(self, client: Client, request: messages.SetDefault) -> Message:
+        self._registry.set_default(self._registry.find(request.name).identity)
+        return Done()
+
+    # -- the machine and the service -----------------------------------------------------------
+
+    async def _shutdown(self, client: Client, request: messages.Shutdown) -> Message:
+        await self._machine.shutdown(force=request.force)
+        return Done()
+
+    async def _status(self, client: Client, request: messages.Status) -> Message:
+        return status_report(self._machine, self._registry, self._places)
+
+    async def _update(self, client: Client, request: messages.Update) -> Message:
+        loop = asyncio.get_running_loop()
+
+        def tell(label: str, done: int, total: int) -> None:
+            loop.call_soon_threadsafe(client.progress, label, done, total)
+
+        before = self._machine.image
+        try:
+            is_new = await asyncio.to_thread(update, tell)
+            image = await asyncio.to_thread(self._machine.prepare_image, tell)
+        except VmError as error:
+            raise ServiceError(failures.IMAGE_FAILED, error.message, hint=error.hint) from error
+        return messages.Updated(
+            kernel=image.release, previous=before.release if before else "", is_new=is_new
+        )
+
+    async def _quit(self, client: Client, request: messages.Quit) -> Message:
+        await self._machine.shutdown(force=False)
+        self._quit_service()
+        return Done()
+
+    _METHODS: dict[type[Message], Callable[[Operations, Client, Any], Awaitable[Message]]] = {  # noqa: RUF012
+        messages.Run: _run,
+        messages.Install: _install,
+        messages.Import: _import,
+        messages.Export: _export,
+        messages.List: _list,
+        messages.Catalogue: _catalogue,
+        messages.Terminate: _terminate,
+        messages.Unregister: _unregister,
+        messages.SetDefault: _set_default,
+        messages.Shutdown: _shutdown,
+        messages.Status: _status,
+        messages.Update: _update,
+        messages.Quit: _quit,
+    }
+
+
+def _judge(root: RootDescription, identity: str, name: str, path: Path) -> Record:
+    """The record of a distribution that was unpacked. Raises ServiceError if it is none."""
+    if not root.is_root:
+        raise ServiceError(
+            failures.NOT_A_DISTRO,
+            "the archive holds no Linux root file system: it has neither /etc nor /bin/sh",
+            hint="Nothing was registered. A root file system's tar has these at its top.",
+        )
+    return Record(
+        identity=identity,
+        name=name,
+        disk=str(path),
+        default_uid=root.default_uid,
+        flavor=root.os_id,
+        os_version=root.os_version,
+    )

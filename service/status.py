@@ -1,0 +1,40 @@
+"""The answer to `isthmus --status`. Pure but for what it is given."""
+
+from __future__ import annotations
+
+import os
+
+from service.machine import Machine
+from service.registry import Registry
+from vm.probe_result import ProbeReport
+from wire.client import StatusReport
+from wire.places import Places
+from wire.version import VERSION
+
+
+def status_report(machine: Machine, registry: Registry, places: Places) -> StatusReport:
+    """What runs, on what, and how."""
+    spec = machine.spec
+    default = registry.default
+    probe = machine.probe
+    return StatusReport(
+        version=VERSION,
+        default_distribution="" if default is None else default.name,
+        machine_state=machine.state.value,
+        qemu="" if spec is None else f"{spec.qemu.version} ({spec.qemu.system})",
+        accelerator="" if spec is None else spec.accelerator.value,
+        accelerator_note="" if probe is None else probe_note(probe),
+        machine="" if spec is None else spec.machine.value,
+        kernel="" if machine.image is None else f"{machine.image.release} ({machine.image.origin})",
+        memory_mib=0 if spec is None else spec.memory_mib,
+        processors=0 if spec is None else spec.processors,
+        service_pid=os.getpid(),
+        qemu_pid=0 if spec is None else machine.vm.pid,
+        directory=places.home,
+    )
+
+
+def probe_note(probe: ProbeReport) -> str:
+    """Why no better accelerator is used; "" where there was nothing better to try."""
+    failed = [f"{result.accelerator}: {result.detail}" for result in probe.results[:-1]]
+    return "; ".join(failed)

@@ -1,0 +1,191 @@
+"""The client's connection to the service: found, started when it does not run, spoken to.
+
+Blocking and without a library: a command's whole latency is spent here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from shell.failure import ClientError
+from wire import failures
+from wire.client import Greeting
+from wire.codec import Message, decode_message, encode_message
+from wire.common import PROTOCOL_VERSION, Failure
+from wire.errors import WireError
+from wire.frame import Frame, FrameKind, FrameReader, Role, encode_frame
+from wire.places import Places, find_places
+from wire.version import VERSION
+
+if sys.platform == "win32":
+    from shell.endpoint_windows import DETACHED, connect, current_user
+else:
+    from shell.endpoint_posix import DETACHED, connect, current_user
+
+START_TIMEOUT_S = 20.0
+"""From starting the service to its answer: it does not boot the machine before it answers."""
+
+GREETING_NUMBER = 1
+
+
+def places() -> Places:
+    """This user's directories. Raises ClientError."""
+    try:
+        return find_places(os.environ, sys.platform, current_user())
+    except KeyError as error:
+        raise ClientError(
+            failures.INTERNAL,
+            f"the environment variable {error.args[0]} is not set",
+            hint="Set it, or say with ISTHMUS_HOME where Isthmus may keep its files.",
+        ) from None
+
+
+class Connection:
+    """Messages and stream frames between this command and the service."""
+
+    def __init__(self, connection: socket.socket, token: str) -> None:
+        self._socket = connection
+        self._reader = FrameReader()
+        self._lock = threading.Lock()
+        self._frames: Iterator[Frame] = iter(())
+        self._next_number = GREETING_NUMBER + 1
+        self.on_event: Callable[[Message], None] = lambda message: None
+        greeting = Greeting(protocol=PROTOCOL_VERSION, version=VERSION, token=token)
+        self._greeting = self._encode(Role.REQUEST, GREETING_NUMBER, greeting)
+
+    @staticmethod
+    def _encode(role: int, number: int, message: Message) -> bytes:
+        return encode_frame(FrameKind.MESSAGE, role, number, encode_message(message))
+
+    def send_frame(self, frame: bytes) -> None:
+        """Send an encoded frame; any thread may. Raises ClientError when the service is gone."""
+        try:
+            with self._lock:
+                self._socket.sendall(frame)
+        except OSError as error:
+            raise _service_gone(str(error)) from None
+
+    def send_event(self, event: Message) -> None:
+        """Send an event."""
+        self.send_frame(self._encode(Role.EVENT, 0, event))
+
+    def send_request(self, request: Message) -> int:
+        """Send a request without waiting; returns its number. The first carries the greeting."""
+        number = self._next_number
+        self._next_number += 1
+        self.send_frame(self._greeting + self._encode(Role.REQUEST, number, request))
+        self._greeting = b""
+        return number
+
+    def receive(self) -> Frame:
+        """The next frame; valid until the following call. Raises ClientError."""
+        while True:
+            try:
+                for frame in self._frames:
+                    return frame
+                count = self._socket.recv_into(self._reader.space())
+            except (OSError, WireError) as error:
+                raise _service_gone(str(error)) from None
+            if count == 0:
+                raise _service_gone("it closed the connection")
+            self._reader.received(count)
+            self._frames = self._reader.frames()
+
+    def receive_message(self, frame: Frame, number: int) -> Message | None:
+        """The reply to request `number` if `frame` is that; other messages are dealt with.
+
+        Raises ClientError for a Failure.
+        """
+        message = decode_message(frame.payload)
+        if frame.stream == Role.EVENT:
+            self.on_event(message)
+            return None
+        if isinstance(message, Failure) and frame.channel in (number, GREETING_NUMBER):
+            raise ClientError.from_failure(message)
+        return message if frame.channel == number else None
+
+    def request(self, request: Message) -> Message:
+        """Send a request and wait for its reply; events go to `on_event`. Raises ClientError."""
+        number = self.send_request(request)
+        while True:
+            frame = self.receive()
+            if frame.kind == FrameKind.MESSAGE:
+                reply = self.receive_message(frame, number)
+                if reply is not None:
+                    return reply
+
+    def close(self) -> None:
+        """Break the connection; a receive under way fails."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+
+def _service_gone(why: str) -> ClientError:
+    return ClientError(
+        failures.SERVICE_LOST,
+        f"the connection to the Isthmus service broke: {why}",
+        hint="Run the command again; the service's log says more.",
+    )
+
+
+def open_connection(where: Places) -> Connection:
+    """Connect to the running service, or start it. Raises ClientError."""
+    connected = connect(where)
+    if connected is None:
+        _start_service(where)
+        connected = _wait_connected(where)
+    return Connection(*connected)
+
+
+def try_connection(where: Places) -> Connection | None:
+    """Connect to the service only if it runs."""
+    connected = connect(where)
+    return None if connected is None else Connection(*connected)
+
+
+def _wait_connected(where: Places) -> tuple[socket.socket, str]:
+    """Another command may be starting the service at this moment, so its answer is awaited."""
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        connected = connect(where)
+        if connected is not None:
+            return connected
+        time.sleep(0.01)
+    raise ClientError(
+        failures.SERVICE_LOST,
+        f"the Isthmus service did not answer within {START_TIMEOUT_S:.0f} s",
+        hint=f"Its log is in {where.logs}.",
+    )
+
+
+def _start_service(where: Places) -> None:
+    """Start the service in the background and wait until it serves. Raises ClientError.
+
+    It says on its standard output "ready", "running" (another one is), or what is wrong.
+    """
+    argv = [sys.executable, "-I", "-m", "service", "--home", where.home]
+    service = subprocess.Popen(
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd=os.path.expanduser("~"),
+        env={**os.environ, "ISTHMUS_HOME": where.home},
+        **DETACHED,
+    )
+    assert service.stdout is not None
+    answer = service.stdout.readline().decode("utf-8", "replace").strip()
+    service.stdout.close()
+    if answer not in ("ready", "running"):
+        raise ClientError(
+            failures.SERVICE_LOST,
+            f"the Isthmus service did not start: {answer or 'it ended without a word'}",
+            hint=f"Its log is in {where.logs}.",
+        )

@@ -1,0 +1,189 @@
+"""Commands about distributions and the machine: everything but running a program."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from shell import invocations, render
+from shell.connection import Connection, open_connection, places, try_connection
+from shell.failure import ClientError
+from shell.invocations import Invocation
+from shell.progress import ProgressLine
+from wire import client as messages
+from wire import failures
+from wire.client import StatusReport
+from wire.codec import Message
+from wire.version import VERSION
+
+Write = Callable[[str], object]
+"""Writes text that was asked for to standard output."""
+
+
+def carry_out(invocation: Invocation, write: Write) -> int:
+    """Carry out any invocation but RunCommand; returns the exit status.
+
+    Raises ClientError, shell.errors.ShellError.
+    """
+    handler = _HANDLERS.get(type(invocation))
+    if handler is None:
+        raise ClientError(
+            failures.UNSUPPORTED,
+            f"--{invocation.OPERATION} is not supported yet",
+            hint="docs/wsl-compatibility.md lists what is.",
+        )
+    handler(invocation, write)
+    return 0
+
+
+def _ask(request: Message) -> Any:
+    """A request with its progress shown; returns the reply. Raises ClientError."""
+    return _ask_over(open_connection(places()), request)
+
+
+def _ask_over(connection: Connection, request: Message) -> Any:
+    progress = ProgressLine(in_files=True)
+    connection.on_event = progress.on_event
+    try:
+        return connection.request(request)
+    finally:
+        progress.clear()
+
+
+# -- distributions ---------------------------------------------------------------------------------
+
+
+def _install(command: invocations.InstallCommand, write: Write) -> None:
+    if command.from_file:
+        name = command.name or _name_of_file(command.from_file)
+        installed = _import_file(name, command.location, command.from_file, command.disk_bytes)
+    else:
+        installed = _ask(
+            messages.Install(
+                source=command.distribution,
+                name=command.name,
+                location=_absolute(command.location),
+                disk_bytes=command.disk_bytes,
+            )
+        )
+    write(render.installed(installed.name))
+
+
+def _name_of_file(path: str) -> str:
+    """A name for a distribution from its archive's: "arch.tar.gz" becomes "arch"."""
+    if path == "-":
+        raise ClientError(
+            "WSL_E_DISTRIBUTION_NAME_NEEDED",
+            "an archive from standard input needs a name",
+            hint="Add --name NAME.",
+        )
+    return os.path.basename(path).partition(".")[0]
+
+
+def _import(command: invocations.ImportCommand, write: Write) -> None:
+    _import_file(command.name, command.location, command.file, 0)
+
+
+def _import_file(name: str, location: str, file: str, disk_bytes: int) -> messages.Installed:
+    from shell.transfers import import_archive
+
+    request = messages.Import(name=name, location=_absolute(location), disk_bytes=disk_bytes)
+    return import_archive(open_connection(places()), request, file, ProgressLine(in_files=True))
+
+
+def _export(command: invocations.ExportCommand, write: Write) -> None:
+    from shell.transfers import export_archive
+
+    request = messages.Export(name=command.name, format=command.format)
+    connection = open_connection(places())
+    export_archive(connection, request, command.file, ProgressLine(in_files=True))
+
+
+def _list(command: invocations.ListCommand, write: Write) -> None:
+    if command.online:
+        catalogue = [(row.name, row.friendly_name) for row in _ask(messages.Catalogue()).rows]
+        write(render.online(command, catalogue))
+    else:
+        write(render.listing(command, _ask(messages.List()).distributions))
+
+
+def _terminate(command: invocations.TerminateCommand, write: Write) -> None:
+    _ask(messages.Terminate(name=command.name))
+
+
+def _unregister(command: invocations.UnregisterCommand, write: Write) -> None:
+    _ask(messages.Unregister(name=command.name))
+
+
+def _set_default(command: invocations.SetDefaultCommand, write: Write) -> None:
+    _ask(messages.SetDefault(name=command.name))
+
+
+def _absolute(path: str) -> str:
+    """The service has a working directory of its own."""
+    return os.path.abspath(path) if path else ""
+
+
+# -- the machine -----------------------------------------------------------------------------------
+
+
+def _shutdown(command: invocations.ShutdownCommand, write: Write) -> None:
+    connection = try_connection(places())
+    if connection is not None:
+        _ask_over(connection, messages.Shutdown(force=command.force))
+
+
+def _status(command: invocations.StatusCommand, write: Write) -> None:
+    report = _ask(messages.Status())
+    write(render.status_json(report) if command.json else render.status(report))
+
+
+def _version(command: invocations.VersionCommand, write: Write) -> None:
+    report: StatusReport | None = None
+    connection = try_connection(places())
+    if connection is not None:
+        report = _ask_over(connection, messages.Status())
+    write(render.version(VERSION, report))
+
+
+def _update(command: invocations.UpdateCommand, write: Write) -> None:
+    updated = _ask(messages.Update())
+    write(render.updated(updated))
+
+
+# -- explanations ----------------------------------------------------------------------------------
+
+
+def _help(command: invocations.HelpCommand, write: Write) -> None:
+    from shell.usage import usage
+
+    write(usage(command.topic))
+
+
+def _completion(command: invocations.CompletionCommand, write: Write) -> None:
+    from shell.completion import script
+
+    write(script(command.shell))
+
+
+def _nothing_to_do(command: Invocation, write: Write) -> None:
+    """The one thing it could ask for is so already."""
+
+
+_HANDLERS: dict[type[Invocation], Callable[[Any, Write], None]] = {
+    invocations.InstallCommand: _install,
+    invocations.ImportCommand: _import,
+    invocations.ExportCommand: _export,
+    invocations.ListCommand: _list,
+    invocations.TerminateCommand: _terminate,
+    invocations.UnregisterCommand: _unregister,
+    invocations.SetDefaultCommand: _set_default,
+    invocations.SetDefaultVersionCommand: _nothing_to_do,
+    invocations.ShutdownCommand: _shutdown,
+    invocations.StatusCommand: _status,
+    invocations.VersionCommand: _version,
+    invocations.UpdateCommand: _update,
+    invocations.HelpCommand: _help,
+    invocations.CompletionCommand: _completion,
+}

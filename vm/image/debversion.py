@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import re
 from functools import total_ordering
+from itertools import zip_longest
 
 _RUNS = re.compile(r"(\D*)(\d*)")
 
+_Run = tuple[list[int], int]
+_NOTHING: _Run = ([0], 0)
+"""What a missing run compares as: the end of a text, and the number zero."""
+
 
 def _rank(character: str) -> int:
-    """Where a character of a non-digit run sorts: `~`, end of run, letters, then the rest."""
+    """Where a character of a text run sorts: `~`, end of run (0), letters, then the rest."""
     if character == "~":
         return -1
     if character.isalpha():
@@ -17,17 +22,16 @@ def _rank(character: str) -> int:
     return ord(character) + 256
 
 
-def _key(part: str) -> list[tuple[list[int], int]]:
-    """A sort key for an upstream version or a revision: alternating text and number runs."""
-    key = []
-    for text, number in _RUNS.findall(part):
-        if not text and not number:
-            continue
-        # The terminating 0 ranks the end of a run after "~" and before everything else.
-        key.append(([*map(_rank, text), 0], int(number or 0)))
-    # So that "1.0" and "1.0~" compare as they should when one is a prefix of the other.
-    key.append(([0], 0))
-    return key
+def _runs(part: str) -> tuple[_Run, ...]:
+    """An upstream version or a revision as alternating text and number runs."""
+    runs = [
+        ([*map(_rank, text), 0], int(number or 0))
+        for text, number in _RUNS.findall(part)
+        if text or number
+    ]
+    while runs and runs[-1] == _NOTHING:
+        runs.pop()  # so that equal versions have equal runs
+    return tuple(runs)
 
 
 @total_ordering
@@ -37,7 +41,7 @@ class Version:
     Raises ValueError when the epoch is not a number.
     """
 
-    __slots__ = ("_sort_key", "text")
+    __slots__ = ("_epoch", "_revision", "_upstream", "text")
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -47,16 +51,30 @@ class Version:
         if not epoch.isdecimal():
             raise ValueError(f"{text!r} has an epoch that is not a number")
         upstream, _, revision = rest.rpartition("-") if "-" in rest else (rest, "", "")
-        self._sort_key = (int(epoch), _key(upstream), _key(revision))
+        self._epoch = int(epoch)
+        self._upstream = _runs(upstream)
+        self._revision = _runs(revision)
+
+    def _key(self) -> tuple[int, tuple[_Run, ...], tuple[_Run, ...]]:
+        return self._epoch, self._upstream, self._revision
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Version) and self._sort_key == other._sort_key
+        return isinstance(other, Version) and self._key() == other._key()
 
     def __lt__(self, other: Version) -> bool:
-        return self._sort_key < other._sort_key
+        if self._epoch != other._epoch:
+            return self._epoch < other._epoch
+        for mine, theirs in (
+            (self._upstream, other._upstream),
+            (self._revision, other._revision),
+        ):
+            for pair in zip_longest(mine, theirs, fillvalue=_NOTHING):
+                if pair[0] != pair[1]:
+                    return pair[0] < pair[1]
+        return False
 
     def __hash__(self) -> int:
-        return hash(repr(self._sort_key))
+        return hash(repr(self._key()))
 
     def __repr__(self) -> str:
         return f"Version({self.text!r})"

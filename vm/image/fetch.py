@@ -148,18 +148,18 @@ def fetch_file(
 
     def _continue(file: BinaryIO, deadline: float) -> None:
         if file.tell() > expected.size:
-            file.truncate(0)
+            _empty(file)
         if file.tell() == expected.size and expected.size:
             return
         try:
             response = _open(url, file.tell(), patience)
         except urllib.error.HTTPError as error:
             if error.code == _HTTP_RANGE_NOT_SATISFIABLE:
-                file.truncate(0)
+                _empty(file)
             raise
         with response:
             if response.status != _HTTP_PARTIAL_CONTENT:
-                file.truncate(0)
+                _empty(file)
 
             def write(chunk: bytes) -> None:
                 file.write(chunk)
@@ -177,6 +177,12 @@ def fetch_file(
             raise
         raise DigestMismatch(url, f"{expected.size} bytes", "more") from None
     os.replace(partial, target)
+
+
+def _empty(file: BinaryIO) -> None:
+    """Start over: truncate() alone would leave the position where it is."""
+    file.seek(0)
+    file.truncate()
 
 
 def _check(path: Path, url: str, expected: IndexedFile) -> None:

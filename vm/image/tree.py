@@ -6,7 +6,7 @@ Owners and times are not kept: an image's files belong to root and carry one fix
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -111,20 +111,6 @@ class Tree:
         """All nodes sorted by path, so that parents come first."""
         yield from sorted(self.nodes.items())
 
-    def prune(self, unwanted: Callable[[str], bool]) -> None:
-        """Remove files and links that are `unwanted`, and directories this leaves empty."""
-        emptied = set()
-        for path, node in list(self.nodes.items()):
-            if not isinstance(node, Directory) and unwanted(path):
-                del self.nodes[path]
-                emptied.add(path.rpartition("/")[0])
-        occupied = {parent for path in self.nodes for parent in _parents(path)}
-        for path in emptied:
-            while path and path not in occupied and path in self.nodes:
-                del self.nodes[path]
-                occupied = {parent for path in self.nodes for parent in _parents(path)}
-                path = path.rpartition("/")[0]
-
     def digest(self) -> str:
         """A SHA-256 over paths, modes, targets and contents."""
         total = hashlib.sha256()
@@ -154,13 +140,6 @@ class Tree:
         for path, node in self.walk():
             if isinstance(node, Directory):
                 (directory / path).chmod(node.mode)
-
-
-def _parents(path: str) -> Iterator[str]:
-    parent = path.rpartition("/")[0]
-    while parent:
-        yield parent
-        parent = parent.rpartition("/")[0]
 
 
 def _join(path: str, target: str) -> str:

@@ -130,8 +130,11 @@ class Agent:
         self._run_archiver(request.session, archives.pack_argv(request.disk), reply)
 
     def _run_archiver(self, number: int, argv: list[str], reply: Reply) -> None:
+        def started(answer: Message) -> None:
+            reply(Done() if isinstance(answer, messages.Spawned) else answer)
+
         self._start_session(
-            messages.Spawn(session=number, distribution="", argv=tuple(argv)), reply
+            messages.Spawn(session=number, distribution="", argv=tuple(argv)), started
         )
 
     def _start_distribution(self, request: messages.StartDistribution, reply: Reply) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 from collections import deque
 from collections.abc import Sequence
 
@@ -64,10 +65,13 @@ __all__ = [
     "parse_ready",
 ]
 
-_MAX_FDS = 1
+_FD = struct.Struct("i")
+_CONTROL_BYTES = socket.CMSG_SPACE(_FD.size)  # type: ignore[attr-defined,unused-ignore]
+_RECEIVE_FLAGS = socket.MSG_CMSG_CLOEXEC  # type: ignore[attr-defined,unused-ignore]
+_TRUNCATED = socket.MSG_CTRUNC
 _MAX_QUEUED_BYTES = 4 * MAX_BODY_BYTES
 _MAX_EVENTS_AT_ONCE = 64
-_CONNECT_TIMEOUT_S = 5.0
+_CONNECT_TIMEOUT_S = 5
 
 
 class InitClosedError(InitError, ConnectionError):
@@ -116,11 +120,13 @@ class InitClient:
         """Connect to an init's socket.
 
         Raises:
-            OSError: nobody listens there, or takes no connection for 5 seconds.
+            OSError: nobody listens there; BlockingIOError: its backlog was full for 5 seconds.
         """
         connection = socket.socket(socket.AF_UNIX)  # type: ignore[attr-defined,unused-ignore]
         try:
-            connection.settimeout(_CONNECT_TIMEOUT_S)
+            # Not settimeout(): a non-blocking connect does not wait for room in the backlog.
+            timeout = struct.pack("ll", _CONNECT_TIMEOUT_S, 0)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeout)
             connection.connect(path)
         except BaseException:
             connection.close()
@@ -285,13 +291,14 @@ class InitClient:
         return True
 
     def _receive(self, length: int) -> tuple[bytes, list[int], bool]:
-        data, fds, flags, _ = socket.recv_fds(  # type: ignore[attr-defined,unused-ignore]
-            self._socket,
-            length,
-            _MAX_FDS,
-            socket.MSG_CMSG_CLOEXEC,  # type: ignore[attr-defined,unused-ignore]
+        # Not socket.recv_fds: until Python 3.12 it drops the flags, and so close-on-exec.
+        data, control, flags, _ = self._socket.recvmsg(  # type: ignore[attr-defined,unused-ignore]
+            length, _CONTROL_BYTES, _RECEIVE_FLAGS
         )
-        return data, fds, bool(flags & socket.MSG_CTRUNC)
+        fds: list[int] = []
+        for _level, _kind, carried in control:
+            fds += struct.unpack(f"{len(carried) // _FD.size}i", carried)
+        return data, fds, bool(flags & _TRUNCATED)
 
 
 def _close_all(fds: Sequence[int]) -> None:

@@ -140,6 +140,7 @@ static const char *option_name(int key)
 
 bool options_parse(int argc, char **argv, struct options *options, struct failure *failure)
 {
+    bool good = true;
     int key;
 
     *options = (struct options){
@@ -148,10 +149,13 @@ bool options_parse(int argc, char **argv, struct options *options, struct failur
         .request_timeout_ms = DEFAULT_REQUEST_TIMEOUT_MS,
         .exec_timeout_ms = DEFAULT_EXEC_TIMEOUT_MS,
     };
+    /* The rest is read after a mistake too: --ready-fd, where it is to be reported, may follow. */
     opterr = 0;
     while ((key = getopt_long(argc, argv, "", LONG_OPTIONS, NULL)) != -1)
-        if (!parse_one(key, optarg, options))
-            return failure_set(failure, STAGE_OPTIONS, option_name(key));
+        if (!parse_one(key, optarg, options) && good)
+            good = failure_set(failure, STAGE_OPTIONS, option_name(key));
+    if (!good)
+        return false;
     errno = EINVAL;
     if (optind != argc)
         return failure_set(failure, STAGE_OPTIONS, argv[optind]);

@@ -29,7 +29,7 @@ struct options {
 
 /* Parse `argv`, whose strings are kept and cut in place. Checks form only: nothing is opened.
  * On false `failure` names the option (stage OPTIONS, EINVAL or E2BIG) and `options->ready_fd` is
- * the --ready-fd if one was read before the mistake. */
+ * the --ready-fd if there is one. */
 bool options_parse(int argc, char **argv, struct options *options, struct failure *failure);
 
 #endif

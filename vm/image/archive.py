@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Lock
 
-from vm.image.errors import DigestMismatch, IndexExpired, IndexMalformed
+from vm.image.errors import IndexExpired, IndexMalformed
 from vm.image.fetch import DEFAULT_PATIENCE, Patience, digest_file, fetch_bytes, fetch_file
 from vm.image.index import (
     IndexedFile,
@@ -157,7 +157,7 @@ class ArchiveClient:
             if target.stat().st_size == expected.size and digest_file(target) == expected.sha256:
                 return target
             target.unlink()
-        self._directory.mkdir(parents=True, exist_ok=True)
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         fetch_file(url, target, expected, progress=progress, label=label, patience=self._patience)
         return target
 
@@ -203,14 +203,3 @@ def _unpack(path: Path, url: str) -> str:
         return text.decode("utf-8")
     except (lzma.LZMAError, EOFError, UnicodeDecodeError) as error:
         raise IndexMalformed(url, str(error)) from error
-
-
-__all__ = [
-    "ARCHITECTURE",
-    "DEFAULT_MIRROR",
-    "ArchiveClient",
-    "DigestMismatch",
-    "Suite",
-    "check_release",
-    "suites",
-]

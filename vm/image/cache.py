@@ -265,9 +265,10 @@ class Cache:
         if current != stamps:
             write_atomically(path / VERIFIED, json.dumps(current).encode())
 
-    @staticmethod
-    def _make(directory: Path) -> None:
-        directory.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
+    def _make(self, directory: Path) -> None:
+        # The root first, for mkdir() gives `mode` to the last directory only.
+        self.root.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
+        directory.mkdir(mode=PRIVATE, exist_ok=True)
 
 
 def check_remembered(directory: Path, cache: Cache) -> tuple[Meta, str]:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from vm.image.errors import PackageMalformed, ToolMissing
-from vm.image.tree import Directory, File, Link, Tree, UnsafePath, normal_path
+from vm.image.tree import File, Link, Tree, UnsafePath, normal_path
 
 AR_MAGIC = b"!<arch>\n"
 AR_HEADER_BYTES = 60
@@ -112,7 +112,7 @@ def _add_members(archive: tarfile.TarFile, tree: Tree, wanted: Callable[[str], b
         content = archive.extractfile(seen[path])
         if content is None:
             raise _Malformed(f"{path!r} has no contents")
-        tree.add(path, File(member.mode & 0o755, content.read()))
+        tree.add(path, File(seen[path].mode & 0o755, content.read()))
 
 
 def unpack_deb(path: Path, source: str, wanted: Callable[[str], bool]) -> Tree:
@@ -138,6 +138,3 @@ def unpack_deb(path: Path, source: str, wanted: Callable[[str], bool]) -> Tree:
     ) as error:
         raise PackageMalformed(source, str(error) or type(error).__name__) from error
     return tree
-
-
-__all__ = ["Directory", "ar_members", "unpack_deb"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vm.image.cpio import write_cpio
-from vm.image.tree import Directory, File, Link, Tree
+from vm.image.tree import Directory, File, Tree
 
 INIT = """\
 #!/bin/busybox sh
@@ -49,6 +49,3 @@ def make_initramfs(busybox: bytes, modules: Sequence[tuple[str, bytes]]) -> byte
         load.append(f"busybox insmod /modules/{name}.ko")
     tree.add("init", File(0o755, INIT.format(load="\n".join(load)).encode()))
     return write_cpio(tree)
-
-
-__all__ = ["Link", "make_initramfs"]

@@ -107,7 +107,8 @@ def update(progress: Progress = silent, cache: Cache | None = None) -> bool:
     """
     cache = cache or Cache()
     client = ArchiveClient(cache.downloads)
-    newest = resolutions.fetch_resolution(client, suites(), progress)
+    with cache.locked():  # two downloads of the same index would write the same file
+        newest = resolutions.fetch_resolution(client, suites(), progress)
     resolutions.save(newest, cache.root / "resolutions")
     before = read_state(cache)
     tuned = before.selected.tuned if before.selected else ""

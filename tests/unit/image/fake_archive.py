@@ -79,6 +79,10 @@ class SigningKey:
         return bytes(pysequoia.sign(self.secret.signer(), text.encode(), mode=mode))
 
 
+Member = tarfile.TarInfo | tuple[str, bytes]
+"""Of a tar: a file (name, contents), or whatever else tarfile can describe."""
+
+
 def ar_archive(members: list[tuple[str, bytes]]) -> bytes:
     """An ar archive as dpkg-deb makes it."""
     parts = [b"!<arch>\n"]
@@ -88,7 +92,7 @@ def ar_archive(members: list[tuple[str, bytes]]) -> bytes:
     return b"".join(parts)
 
 
-def tar_archive(members: list[tarfile.TarInfo | tuple[str, bytes]]) -> bytes:
+def tar_archive(members: list[Member]) -> bytes:
     """A tar of regular files (name, contents) and of whatever other members are given."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
@@ -102,7 +106,7 @@ def tar_archive(members: list[tarfile.TarInfo | tuple[str, bytes]]) -> bytes:
     return buffer.getvalue()
 
 
-def deb_package(members: list[tarfile.TarInfo | tuple[str, bytes]]) -> bytes:
+def deb_package(members: list[Member]) -> bytes:
     data = lzma.compress(tar_archive(members))
     return ar_archive([("debian-binary", b"2.0\n"), ("control.tar.xz", b""), ("data.tar.xz", data)])
 

@@ -7,7 +7,8 @@ fetched, verified and built.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vm.image import kernel_debian, kernel_tuned, release, system, update_state
@@ -21,6 +22,7 @@ from vm.image.update_state import Generation
 from vm.spec import BootImage, KernelOrigin
 
 RESOLUTIONS = "resolutions"
+BUSYBOX = "busybox-static"
 
 
 @dataclass(frozen=True)
@@ -53,14 +55,34 @@ def prepare(
     if installed is not None:
         return release.load_release(installed, pvh=pvh)
     cache = cache or Cache()
-    ready = _cached(cache, pvh)
-    if ready is not None:
-        return ready
+    selected = _selected(cache)
+    image = _cached(cache, *selected, pvh) if selected else None
+    if image is not None:
+        return image
     system.check_host()
-    waiting = "waiting for another process that prepares the image"
-    with cache.locked(on_wait=lambda: progress(waiting, 0, 0)):
-        ready = _cached(cache, pvh)  # it may have done all of it
-        return ready if ready is not None else _build(cache, pvh, progress)
+    with _building(cache, progress):
+        generation, resolution = _selected(cache) or _resolve(cache, progress)
+        # Another process may have done all of it while this one waited.
+        image = _cached(cache, generation, resolution, pvh)
+        return image or _build(cache, generation, resolution, pvh, progress)
+
+
+def prepare_each(
+    progress: Progress = silent, *, pvh: bool = True, cache: Cache | None = None
+) -> list[BootImage]:
+    """Everything there is to boot: Debian's kernel, then the tuned one if it has been built.
+
+    For benchmarks and tests; a release's image is not looked at. Raises as `prepare` does.
+    """
+    cache = cache or Cache()
+    system.check_host()
+    images = []
+    with _building(cache, progress):
+        generation, resolution = _selected(cache) or _resolve(cache, progress)
+        for wanted in dict.fromkeys((replace(generation, tuned=""), generation)):
+            image = _cached(cache, wanted, resolution, pvh)
+            images.append(image or _build(cache, wanted, resolution, pvh, progress))
+    return list(dict.fromkeys(images))  # a tuned kernel that cannot be used gives Debian's again
 
 
 def boot_image(kernel: Entry, origin: KernelOrigin, system_entry: Entry, pvh: bool) -> BootImage:
@@ -79,6 +101,12 @@ def boot_image(kernel: Entry, origin: KernelOrigin, system_entry: Entry, pvh: bo
     )
 
 
+def _building(cache: Cache, progress: Progress) -> AbstractContextManager[None]:
+    """Keep other processes from building the same things; says so if one does."""
+    label = "waiting for another process that prepares the image"
+    return cache.locked(on_wait=lambda: progress(label, 0, 0))
+
+
 def _selected(cache: Cache) -> tuple[Generation, Resolution] | None:
     """What the remembered state says to boot, if that can still be made."""
     state = read_state(cache)
@@ -88,6 +116,19 @@ def _selected(cache: Cache) -> tuple[Generation, Resolution] | None:
             if resolution is not None:
                 return generation, resolution
     return None
+
+
+def _resolve(cache: Cache, progress: Progress) -> tuple[Generation, Resolution]:
+    """Ask the archive what there is. The caller holds the cache's lock."""
+    client = ArchiveClient(cache.downloads)
+    resolution = resolutions.fetch_resolution(client, suites(), progress)
+    resolutions.save(resolution, cache.root / RESOLUTIONS)
+    state = read_state(cache)
+    # A new version of Isthmus asks for other packages; the kernel that was built stays good.
+    tuned = state.selected.tuned if state.selected else ""
+    generation = Generation(resolution.id, tuned)
+    change_state(cache, lambda state: update_state.propose(state, generation))
+    return generation, resolution
 
 
 def _kernel(cache: Cache, generation: Generation, resolution: Resolution) -> _Kernel | None:
@@ -101,19 +142,17 @@ def _kernel(cache: Cache, generation: Generation, resolution: Resolution) -> _Ke
 
 
 def _debian_key(resolution: Resolution) -> str:
-    return kernel_debian.key(resolution.kernel.sha256, resolution.named("busybox-static").sha256)
+    return kernel_debian.key(resolution.kernel.sha256, resolution.named(BUSYBOX).sha256)
 
 
 def _base_key(resolution: Resolution) -> str:
     return system.base_key({pinned.name: pinned.sha256 for pinned in resolution.system})
 
 
-def _cached(cache: Cache, pvh: bool) -> BootImage | None:
+def _cached(
+    cache: Cache, generation: Generation, resolution: Resolution, pvh: bool
+) -> BootImage | None:
     """The image to boot, if every part of it is in the cache."""
-    selected = _selected(cache)
-    if selected is None:
-        return None
-    generation, resolution = selected
     kernel = _kernel(cache, generation, resolution)
     if kernel is None:
         return None
@@ -122,22 +161,18 @@ def _cached(cache: Cache, pvh: bool) -> BootImage | None:
     return boot_image(kernel.entry, kernel.origin, entry, pvh) if entry else None
 
 
-def _build(cache: Cache, pvh: bool, progress: Progress) -> BootImage:
+def _build(
+    cache: Cache, generation: Generation, resolution: Resolution, pvh: bool, progress: Progress
+) -> BootImage:
     """Make what is missing. The caller holds the cache's lock."""
     client = ArchiveClient(cache.downloads)
-    selected = _selected(cache)
-    if selected is None:
-        resolution = resolutions.fetch_resolution(client, suites(), progress)
-        resolutions.save(resolution, cache.root / RESOLUTIONS)
-        generation = Generation(resolution.id)
-        change_state(cache, lambda state: update_state.propose(state, generation))
-    else:
-        generation, resolution = selected
     debs: dict[str, Path] = {}
     base = cache.find(system.BASE_KIND, _base_key(resolution))
     kernel = _kernel(cache, generation, resolution)
     if base is None or kernel is None:
-        wanted = [pinned.package for pinned in resolution.system]
+        # The kernel's initial file system needs busybox.
+        system_packages = resolution.system if base is None else (resolution.named(BUSYBOX),)
+        wanted = [pinned.package for pinned in system_packages]
         if kernel is None:
             wanted.append(resolution.kernel.package)
         debs = client.packages(wanted, progress, "packages from Debian")
@@ -145,7 +180,7 @@ def _build(cache: Cache, pvh: bool, progress: Progress) -> BootImage:
         progress("unpacking Debian's kernel", 0, 1)
         image = debs.pop(resolution.kernel.name)
         entry = kernel_debian.build(
-            cache, _debian_key(resolution), image, str(resolution.kernel), debs["busybox-static"]
+            cache, _debian_key(resolution), image, str(resolution.kernel), debs[BUSYBOX]
         )
         kernel = _Kernel(entry, KernelOrigin.DEBIAN)
         progress("unpacking Debian's kernel", 1, 1)

@@ -19,6 +19,13 @@ from shell.failure import ClientError
 from wire import failures
 from wire.compression import MAGIC_BYTES, sniff
 
+_OPENERS: dict[str, Callable[[BinaryIO], object]] = {
+    "gzip": gzip.open,
+    "xz": lzma.open,
+    "bzip2": bz2.open,
+}
+"""What wire.compression.sniff says to what undoes it, for reading."""
+
 
 class _Progress(io.RawIOBase):
     """A file that tells how far it has been read."""
@@ -48,13 +55,15 @@ def open_archive(path: str, tell: Callable[[int], None]) -> Callable[[int], byte
     `tell` is called with the number of file bytes read so far. Raises ClientError.
     """
     try:
-        file: BinaryIO = sys.stdin.buffer if path == "-" else open(path, "rb")
+        # Open until this process ends: the archive is its one task.
+        file: BinaryIO = sys.stdin.buffer if path == "-" else open(path, "rb")  # noqa: SIM115
     except OSError as error:
         raise unreadable(path, error) from None
     buffered = io.BufferedReader(_Progress(file, tell), 256 * 1024)
     kind = sniff(buffered.peek(MAGIC_BYTES)[:MAGIC_BYTES])
-    opener = {"gzip": gzip.open, "xz": lzma.open, "bzip2": bz2.open}.get(kind)
-    tar = buffered if opener is None else cast(io.BufferedReader, opener(buffered, "rb"))
+    tar = cast(io.BufferedReader, buffered)
+    if kind in _OPENERS:
+        tar = cast(io.BufferedReader, _OPENERS[kind](cast(BinaryIO, buffered)))
 
     def read(limit: int) -> bytes:
         try:
@@ -82,7 +91,7 @@ class ArchiveWriter:
         self._path = path
         self._temporary = "" if path == "-" else f"{path}.part-{os.getpid()}"
         try:
-            raw = sys.stdout.buffer if path == "-" else open(self._temporary, "xb")
+            raw = sys.stdout.buffer if path == "-" else open(self._temporary, "xb")  # noqa: SIM115
         except OSError as error:
             raise ClientError(failures.EXPORT_FAILED, f"{path}: {error.strerror}") from None
         self._raw: BinaryIO = raw
@@ -90,7 +99,7 @@ class ArchiveWriter:
         if format == "tar.gz":
             self._file = cast(BinaryIO, gzip.GzipFile(fileobj=raw, mode="wb", mtime=0))
         elif format == "tar.xz":
-            self._file = cast(BinaryIO, lzma.LZMAFile(raw, "wb", preset=3))
+            self._file = cast(BinaryIO, lzma.LZMAFile(raw, "wb", preset=3))  # noqa: SIM115
 
     def write(self, data: bytes) -> None:
         """Append uncompressed bytes. Raises OSError."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -170,6 +169,8 @@ def _start_service(where: Places) -> None:
 
     It says on its standard output "ready", "running" (another one is), or what is wrong.
     """
+    import subprocess  # few clients start the service
+
     argv = [sys.executable, "-I", "-m", "service", "--home", where.home]
     service = subprocess.Popen(
         argv,

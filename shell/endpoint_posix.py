@@ -6,11 +6,14 @@ import os
 import socket
 import stat
 import sys
-from typing import Any
 
 from shell.failure import ClientError
 from wire import failures
 from wire.places import Places
+
+TYPE_CHECKING = False  # typing's own costs its import
+if TYPE_CHECKING:
+    from typing import Any
 
 assert sys.platform != "win32"
 

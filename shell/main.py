@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
-from typing import TYPE_CHECKING
 
 from shell import exitcodes
 from shell.connection import open_connection, places
@@ -13,6 +13,7 @@ from shell.failure import ClientError
 from shell.grammar import parse_posix, parse_windows
 from shell.invocations import RunCommand
 
+TYPE_CHECKING = False  # typing's own costs its import
 if TYPE_CHECKING:
     from shell.invocations import Invocation
 
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 def main() -> None:
     """Entry point. Ends the process itself: what the interpreter tidies up at its end takes
     longer than a warm command."""
+    for stream in (sys.stdout, sys.stderr):
+        # Names of any script must not break a list on a console with a small code page.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     status = run(sys.argv)
     sys.stdout.flush()
     sys.stderr.flush()

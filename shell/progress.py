@@ -6,11 +6,11 @@ import os
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
 
 from wire.codec import Message
 from wire.common import Progress
 
+TYPE_CHECKING = False  # typing's own costs its import
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID

@@ -14,7 +14,7 @@ from shell.terminal import RawTerminal, UserTerminal, forward_signals, terminal_
 from wire import failures
 from wire.client import Run, Running
 from wire.codec import Message
-from wire.common import Exited, Resize, Signal, Terminal
+from wire.common import Exited, Failure, Resize, Signal, Terminal
 from wire.errors import WireError
 from wire.frame import Frame, FrameKind, StreamId, decode_credit
 
@@ -64,8 +64,10 @@ class Session:
     def _started(self, reply: Running) -> None:
         """The process runs: the user's input is its input from now on."""
         self._progress.clear()
-        for warning in reply.warnings:
-            os.write(2, f"isthmus: {warning}\n".encode())
+        if reply.warnings:
+            from shell import render
+
+            os.write(2, "".join(map(render.warning, reply.warnings)).encode())
         if self.terminal is None:
             self._read(StreamId.STDIN, 0)
             return
@@ -100,6 +102,8 @@ class Session:
     def _on_event(self, event: Message) -> None:
         if isinstance(event, Exited):
             self._exited = event
+        elif isinstance(event, Failure):  # the machine under the command is gone
+            raise ClientError.from_failure(event)
         else:
             self._progress.on_event(event)
 

@@ -13,6 +13,10 @@ from wire.common import Terminal
 
 assert sys.platform != "win32"
 
+TYPE_CHECKING = False  # typing's own costs its import
+if TYPE_CHECKING:
+    from typing import Any
+
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
@@ -27,7 +31,7 @@ class UserTerminal:
         self.redirected = redirected
 
     def size(self) -> Terminal:
-        """Its size in cells; 24 × 80 where it does not say."""
+        """Its size in cells; 24 by 80 where it does not say."""
         columns, rows = os.get_terminal_size(self.screen)
         return Terminal(rows=rows or 24, columns=columns or 80)
 
@@ -59,12 +63,12 @@ class RawTerminal:
     def __init__(self, terminal: UserTerminal, on_resize: Callable[[Terminal], None]) -> None:
         self._terminal = terminal
         self._on_resize = on_resize
-        self._saved: list[object] | None = None
+        self._saved: list[Any] | None = None
 
     def enter(self) -> None:
         """Switch to raw mode: every key is the Linux side's, Ctrl-C included."""
         fd = self._terminal.keys
-        self._saved = list(termios.tcgetattr(fd))
+        self._saved = termios.tcgetattr(fd)
         raw = termios.tcgetattr(fd)
         raw[0] &= ~(
             termios.BRKINT

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from wire.codec import Message
 from wire.common import Done, Terminal
+
+TYPE_CHECKING = False  # typing's own costs its import
+if TYPE_CHECKING:
+    from typing import ClassVar
 
 
 class Hello(Message, name="hello"):

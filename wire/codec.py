@@ -12,20 +12,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from wire.errors import MessageError
 
+TYPE_CHECKING = False  # typing's own costs its import
 if TYPE_CHECKING:
-    from typing import dataclass_transform
+    from typing import Any, ClassVar, TypeVar, dataclass_transform
+
+    M = TypeVar("M", bound="Message")
 else:
 
     def dataclass_transform(**_options: bool) -> Callable[[type], type]:
         """Nothing at run time: `typing`'s own only informs type checkers."""
         return lambda cls: cls
 
-
-M = TypeVar("M", bound="Message")
 
 _registry: dict[str, type[Message]] = {}
 

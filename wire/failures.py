@@ -6,7 +6,9 @@ scripts made for it find what they look for.
 
 from __future__ import annotations
 
-from typing import Final
+TYPE_CHECKING = False  # typing's own costs its import
+if TYPE_CHECKING:
+    from typing import Final
 
 DISTRO_NOT_FOUND: Final = "WSL_E_DISTRO_NOT_FOUND"
 NO_DEFAULT_DISTRO: Final = "WSL_E_DEFAULT_DISTRO_NOT_FOUND"

@@ -1,0 +1,25 @@
+"""`make bench`: every figure that README.md and docs/performance.md state."""
+
+from __future__ import annotations
+
+import platform
+
+import psutil
+
+from bench.boot import bench_boot
+from bench.commands import bench_exec, bench_pipes
+from bench.harness import isthmus
+
+
+def main() -> None:
+    """Run all benchmarks, one after another, on an otherwise idle machine."""
+    memory_gib = psutil.virtual_memory().total / 2**30
+    print(f"{psutil.cpu_count()} processors, {memory_gib:.0f} GiB, {platform.platform()}")
+    bench_boot()
+    with isthmus() as subject:
+        subject.run("--install")
+        bench_exec(subject)
+        bench_pipes(subject)
+
+
+main()

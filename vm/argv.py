@@ -1,0 +1,202 @@
+"""MachineSpec -> QEMU's command line. Pure: no I/O, no look at the host.
+
+Two rules hold for every line made here. Nothing listens: QEMU is the client of each socket, its
+user network has no forwards until somebody adds one over QMP. Nothing shows: no display, no
+default devices, no user configuration; the guest's console goes to a file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from vm.spec import (
+    Accelerator,
+    BootImage,
+    FirmwareImage,
+    MachineSpec,
+    MachineType,
+)
+
+QMP_CHANNEL = "qmp"
+"""Key of QMP's channel in the mapping `qemu_argv` takes."""
+
+SCSI_BUS = "scsi0.0"
+"""The bus distribution disks are plugged into: virtio-scsi controller `scsi0`, channel 0."""
+
+CPU_MODELS: Mapping[Accelerator, str] = {
+    # la57 off: Linux would use five-level page tables, one more memory access per TLB miss.
+    Accelerator.TCG: "max,la57=off",
+    Accelerator.KVM: "host",
+    Accelerator.HVF: "host",
+    # `host` and `max` fail on some processors under WHPX (QEMU issues 858, 1043); this is the
+    # x86-64-v2 level, which every distribution but the newest Enterprise Linux accepts.
+    Accelerator.WHPX: "qemu64,+ssse3,+sse4.1,+sse4.2,+popcnt",
+}
+"""QEMU's `-cpu` per accelerator."""
+
+TRANSLATION_BUFFER_MIB = 256
+"""tcg's buffer for translated code; it is filled as code runs, so this bounds resident memory."""
+
+_SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
+
+# A core dump of QEMU without the guest's memory, which is the user's private data.
+_CORE_DUMPS = "dump-guest-core=off"
+
+# microvm has eight virtio-mmio transports on interrupts 5 to 12 (hw/i386/microvm.c,
+# virtio_irq_base) and fills them from the last one down, so that the fifth device gets interrupt
+# 8. The clock chip has it already, and the fifth device's driver fails with -EBUSY. Transport 3
+# is left free instead, which keeps the clock: under tcg it is where the guest learns the date.
+_MMIO_BUSES = {"blk": 0, "serial": 1, "scsi": 2, "net": 4, "rng": 5, "balloon": 6}
+
+
+@dataclass(frozen=True)
+class _Virtio:
+    """A virtio device: `kind` as in virtio-<kind>-pci, `options` after the driver's name."""
+
+    kind: str
+    options: tuple[str, ...] = ()
+
+
+def qemu_argv(spec: MachineSpec, channels: Mapping[str, str]) -> list[str]:
+    """The whole command line for `spec`.
+
+    channels: chardev backend (such as "socket,fd=7", without an id) for each of the spec's ports
+    by name, and for QMP_CHANNEL. Raises KeyError if one is missing.
+    """
+    argv = [str(spec.qemu.system), "-nodefaults", "-no-user-config", "-display", "none"]
+    argv += ["-name", _escape(spec.name), "-no-reboot"]
+    if spec.qemu.data_directory is not None:
+        argv += ["-L", str(spec.qemu.data_directory)]
+    if spec.qemu.sandbox:
+        argv += ["-sandbox", _SANDBOX]
+    argv += ["-machine", _machine(spec)]
+    argv += ["-accel", accelerator_argument(spec.accelerator)]
+    argv += ["-cpu", spec.cpu_model or CPU_MODELS[spec.accelerator]]
+    argv += ["-m", f"{spec.memory_mib}M", "-smp", str(spec.processors)]
+    argv += _boot(spec)
+    argv += _console(spec)
+    argv += qmp_arguments(channels[QMP_CHANNEL])
+    argv += _virtio_devices(spec, channels)
+    return argv
+
+
+def accelerator_argument(accelerator: Accelerator) -> str:
+    """The value of `-accel`."""
+    if accelerator is Accelerator.TCG:
+        # One host thread per processor of the guest; the default only for some pairs of guest
+        # and host, so it is said.
+        return f"tcg,thread=multi,tb-size={TRANSLATION_BUFFER_MIB}"
+    return accelerator.value
+
+
+def qmp_arguments(backend: str) -> list[str]:
+    """A QMP monitor on the chardev `backend`."""
+    return [
+        "-chardev",
+        f"{backend},id={QMP_CHANNEL}",
+        "-mon",
+        f"chardev={QMP_CHANNEL},mode=control",
+    ]
+
+
+def kernel_command_line(spec: MachineSpec) -> str:
+    """The kernel's command line, the spec's additions last so that they win.
+
+    mitigations=off is given under tcg only. There the guest's processor is a program that does
+    not speculate, and its barriers and buffer flushes are instructions that only cost time; the
+    host's kernel guards the host. With a hardware accelerator guest code runs on the real
+    processor, and the guest's users are protected from each other by its mitigations alone.
+    """
+    words = [
+        "quiet",
+        "console=ttyS0",
+        "root=/dev/vda",
+        "rootfstype=erofs",
+        "ro",
+        "init=/sbin/init",
+        # A panic restarts at once and, through -no-reboot, ends QEMU: never a silent hang.
+        "panic=-1",
+        # By a triple fault: microvm has neither ACPI nor a keyboard controller to ask.
+        "reboot=t",
+    ]
+    if spec.accelerator is Accelerator.TCG:
+        words.append("mitigations=off")
+    return " ".join([*words, *spec.kernel_arguments])
+
+
+def _machine(spec: MachineSpec) -> str:
+    if spec.machine is MachineType.MICROVM:
+        # acpi=off: the kernel reads its devices from the command line instead of interpreting
+        # tables, the larger part of what makes this board boot faster.
+        return f"microvm,acpi=off,rtc=on,auto-kernel-cmdline=on,{_CORE_DUMPS}"
+    # Every device left out is one that neither firmware nor kernel has to look for.
+    return f"q35,vmport=off,smbus=off,sata=off,usb=off,graphics=off,hpet=off,{_CORE_DUMPS}"
+
+
+def _boot(spec: MachineSpec) -> list[str]:
+    if isinstance(spec.boot, FirmwareImage):
+        return ["-bios", str(spec.boot.path)]
+    argv = ["-kernel", str(spec.boot.kernel), "-append", kernel_command_line(spec)]
+    if spec.boot.initrd is not None:
+        argv += ["-initrd", str(spec.boot.initrd)]
+    return argv
+
+
+def _console(spec: MachineSpec) -> list[str]:
+    path = _escape(str(spec.serial_log))
+    return ["-chardev", f"file,id=console,path={path},append=on", "-serial", "chardev:console"]
+
+
+def _virtio_devices(spec: MachineSpec, channels: Mapping[str, str]) -> list[str]:
+    argv: list[str] = []
+    if spec.machine is MachineType.MICROVM:
+        argv += ["-global", "virtio-mmio.force-legacy=off"]
+    if isinstance(spec.boot, BootImage):
+        argv += ["-blockdev", _system_image(spec.boot)]
+        argv += _device(spec, _Virtio("blk", ("drive=system",)))
+    # Each port costs the guest two queues at start-up, so no more than are used; +1: port 0.
+    argv += _device(spec, _Virtio("serial", ("id=serial0", f"max_ports={len(spec.ports) + 1}")))
+    for number, name in enumerate(spec.ports, start=1):
+        argv += ["-chardev", f"{channels[name]},id=port{number}"]
+        # Only a port with an id of its own tells when the guest opens it (VSERPORT_CHANGE).
+        port = f"id={name},bus=serial0.0,nr={number},chardev=port{number},name={name}"
+        argv += ["-device", f"virtserialport,{port}"]
+    argv += _device(spec, _Virtio("scsi", ("id=scsi0",)))
+    if spec.user_network:
+        argv += ["-netdev", "user,id=net0"]
+        argv += _device(spec, _Virtio("net", ("netdev=net0",)))
+    argv += ["-object", "rng-builtin,id=rng0"]
+    argv += _device(spec, _Virtio("rng", ("rng=rng0",)))
+    # Pages the guest frees are given back to the host, as WSL does.
+    argv += _device(spec, _Virtio("balloon", ("free-page-reporting=on",)))
+    return argv
+
+
+def _device(spec: MachineSpec, device: _Virtio) -> list[str]:
+    """`-device` for `device` on the spec's kind of bus."""
+    if spec.machine is MachineType.MICROVM:
+        words = [f"virtio-{device.kind}-device", f"bus=virtio-mmio-bus.{_MMIO_BUSES[device.kind]}"]
+    else:
+        words = [f"virtio-{device.kind}-pci"]
+        if device.kind == "net":
+            words.append("romfile=")  # no network boot, and no ROM file to look for
+    return ["-device", ",".join([*words, *device.options])]
+
+
+def _system_image(boot: BootImage) -> str:
+    # JSON, so that no character in the path needs escaping.
+    return json.dumps(
+        {
+            "node-name": "system",
+            "driver": "raw",
+            "read-only": True,
+            "file": {"driver": "file", "filename": str(boot.system)},
+        }
+    )
+
+
+def _escape(value: str) -> str:
+    """`value` inside a key=value list, where a comma is written twice (qemu-options.hx)."""
+    return value.replace(",", ",,")

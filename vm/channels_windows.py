@@ -1,0 +1,109 @@
+"""A channel over one accepted TCP connection on 127.0.0.1.
+
+Windows lets any local user connect to a loopback port, so a connection counts only when the
+system's connection table says that QEMU's process holds its other end; others are closed and
+their pids kept for the error. The listener is closed as soon as QEMU is in.
+
+Nothing in here needs Windows, which lets the tests run it against a real QEMU anywhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+
+import psutil
+
+from vm.errors import ChannelFailure
+
+_log = logging.getLogger(__name__)
+
+_LOOPBACK = "127.0.0.1"
+_BACKLOG = 16  # strangers may knock first; QEMU must still find room
+
+
+class LoopbackChannel:
+    """Fulfils `vm.channels.Channel` on Windows."""
+
+    def __init__(self) -> None:
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        # Without this, another process may bind the same port on Windows and be given our
+        # connections (Winsock, "Using SO_REUSEADDR and SO_EXCLUSIVEADDRUSE").
+        exclusive: int | None = getattr(socket, "SO_EXCLUSIVEADDRUSE", None)
+        try:
+            if exclusive is not None:
+                listener.setsockopt(socket.SOL_SOCKET, exclusive, 1)
+            listener.bind((_LOOPBACK, 0))
+            listener.listen(_BACKLOG)
+            listener.setblocking(False)
+        except OSError:
+            listener.close()
+            raise
+        self._listener: socket.socket | None = listener
+        self._port: int = listener.getsockname()[1]
+
+    @property
+    def backend(self) -> str:
+        """QEMU's socket chardev as a TCP client, with Nagle's delay off."""
+        return f"socket,host={_LOOPBACK},port={self._port},server=off,nodelay=on"
+
+    @property
+    def inherited_fds(self) -> tuple[int, ...]:
+        """None: QEMU makes the connection itself."""
+        return ()
+
+    def spawned(self) -> None:
+        """Nothing to give up."""
+
+    async def connected(self, pid: int, deadline_s: float) -> socket.socket:
+        """Accept until the peer is process `pid`; every other peer is hung up on.
+
+        Raises ChannelFailure if it has not connected after `deadline_s` seconds.
+        """
+        if self._listener is None:
+            raise ValueError("the channel's socket was taken already")
+        strangers: list[int] = []
+        try:
+            async with asyncio.timeout(deadline_s):
+                return await self._accept_from(pid, strangers)
+        except TimeoutError:
+            raise ChannelFailure(
+                f"QEMU (pid {pid}) did not connect to {_LOOPBACK}:{self._port} "
+                f"within {deadline_s:g} s",
+                strangers,
+            ) from None
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Close the listener."""
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+
+    async def _accept_from(self, pid: int, strangers: list[int]) -> socket.socket:
+        assert self._listener is not None
+        loop = asyncio.get_running_loop()
+        while True:
+            sock, peer = await loop.sock_accept(self._listener)
+            try:
+                owner = await asyncio.to_thread(_owner_of_connection, peer, sock.getsockname())
+                if owner == pid:
+                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    sock.setblocking(False)
+                    return sock
+            except BaseException:
+                sock.close()
+                raise
+            sock.close()
+            strangers.append(owner)
+            _log.warning("hung up on process %d, which connected in QEMU's place", owner)
+
+
+def _owner_of_connection(local: tuple[str, int], remote: tuple[str, int]) -> int:
+    """The pid that holds the TCP connection's end `local` -> `remote`; -1 if nobody does."""
+    for connection in psutil.net_connections("tcp4"):
+        if connection.laddr == local and connection.raddr == remote:
+            return connection.pid or -1
+    return -1

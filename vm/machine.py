@@ -1,0 +1,386 @@
+"""One running virtual machine: QEMU's process, its sockets, its disks, its end.
+
+::
+
+    machine = await VirtualMachine.start(spec)
+    agent = machine.port("org.isthmus.agent")         # a connected, non-blocking socket
+    await machine.attach_disk(path, serial)
+    report = await machine.shutdown(ask_guest)
+
+One task watches QEMU's process. Whenever and however that ends, the one teardown runs, and
+everybody who waits on the machine is told why: commands and disk operations raise MachineDied,
+`wait` returns the report, the ports' sockets are at their end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Awaitable, Callable
+from enum import Enum
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from vm.argv import QMP_CHANNEL, qemu_argv
+from vm.channels import Channel, open_channel
+from vm.disk import is_lock_failure
+from vm.errors import (
+    ChannelFailure,
+    DiskError,
+    DiskInUse,
+    LaunchFailure,
+    MachineBusy,
+    MachineDied,
+    QmpOutcomeUnknown,
+    QmpRefused,
+    UnknownPort,
+    VmError,
+)
+from vm.exit_report import PROCESSOR_FAILURE, ExitReport, ShutdownRung
+from vm.files import printable, read_tail, start_log
+from vm.hotplug import AttachedDisk, check_serial, free_lun
+from vm.launch_hints import launch_hint
+from vm.pidfile import identify, remove_pid_file, write_pid_file
+from vm.process import ChildProcess, spawn
+from vm.qmp import Qmp, event_data
+from vm.shutdown import Deadlines, climb_down
+from vm.spec import MachineSpec
+
+_log = logging.getLogger(__name__)
+
+START_DEADLINE_S = 30.0
+"""For QEMU to answer its first command: an overloaded host, a virus scanner reading the file."""
+
+SERIAL_TAIL_BYTES = 8 * 1024
+_LAST_EVENTS_S = 2.0
+_EXPLANATION_S = 5.0
+
+
+class MachineState(Enum):
+    """Where a machine is in its life; it only ever moves forward."""
+
+    STARTING = "starting"
+    """QEMU has been started and has not answered yet."""
+    RUNNING = "running"
+    """QEMU answers; what the guest does is the agent's knowledge, not ours."""
+    STOPPING = "being shut down"
+    """`shutdown` was called and QEMU has not ended yet."""
+    ENDED = "over"
+    """QEMU's process is gone, and `wait` returns at once."""
+
+
+class VirtualMachine:
+    """A machine that was started. Made by `start`; `async with` shuts it down at the end."""
+
+    def __init__(self, spec: MachineSpec, child: ChildProcess, pid_file: Path | None) -> None:
+        self.spec = spec
+        self._child = child
+        self._pid_file = pid_file
+        self._state = MachineState.STARTING
+        self._qmp: Qmp | None = None
+        self._ports: dict[str, socket.socket] = {}
+        self._disks: dict[str, AttachedDisk] = {}
+        self._disk_lock = asyncio.Lock()
+        self._end_reason: str | None = None
+        self._rung: ShutdownRung | None = None
+        self._ladder: asyncio.Task[None] | None = None
+        self._events: asyncio.Task[None] | None = None
+        self._ended: asyncio.Future[ExitReport] = asyncio.get_running_loop().create_future()
+        self._watcher = asyncio.create_task(self._watch(), name=f"QEMU {child.pid}")
+
+    @classmethod
+    async def start(
+        cls,
+        spec: MachineSpec,
+        *,
+        pid_file: Path | None = None,
+        deadline_s: float = START_DEADLINE_S,
+    ) -> Self:
+        """Start QEMU for `spec`; returns once it answers QMP. The guest runs from then on.
+
+        pid_file: where QEMU's identity is kept while it runs, for `vm.pidfile.end_orphan`.
+        Raises LaunchFailure, with argv and QEMU's own words, if it ends before it answers or is
+        silent for `deadline_s` seconds; then no process is left.
+        """
+        channels: dict[str, Channel] = {}
+        argv: list[str] = []
+        try:
+            for name in (QMP_CHANNEL, *spec.ports):
+                channels[name] = open_channel()
+            start_log(spec.serial_log)
+            argv = qemu_argv(spec, {name: channel.backend for name, channel in channels.items()})
+            inherited = [fd for channel in channels.values() for fd in channel.inherited_fds]
+            machine = cls(spec, await spawn(argv, pass_fds=inherited), pid_file)
+            try:
+                await machine._begin(channels, deadline_s)
+            except BaseException:
+                await machine._abandon()
+                raise
+            return machine
+        except OSError as error:
+            raise LaunchFailure(argv, None, str(error), hint=launch_hint(str(error))) from error
+        finally:
+            for channel in channels.values():
+                channel.close()
+
+    @property
+    def state(self) -> MachineState:
+        """Where the machine is in its life."""
+        return self._state
+
+    @property
+    def pid(self) -> int:
+        """QEMU's process id."""
+        return self._child.pid
+
+    @property
+    def qmp(self) -> Qmp:
+        """QEMU's monitor. Its commands raise MachineDied once the machine is over."""
+        if self._qmp is None:
+            raise MachineBusy("a QMP command", self._state.value)
+        return self._qmp
+
+    @property
+    def disks(self) -> tuple[AttachedDisk, ...]:
+        """The disks plugged in now."""
+        return tuple(self._disks.values())
+
+    def port(self, name: str) -> socket.socket:
+        """The host end of virtio-serial port `name`: connected, non-blocking, now the caller's.
+
+        It ends when QEMU does. Raises UnknownPort if there is none, or it was taken before.
+        """
+        try:
+            return self._ports.pop(name)
+        except KeyError:
+            raise UnknownPort(name, self.spec.ports) from None
+
+    async def attach_disk(self, path: Path, serial: str) -> AttachedDisk:
+        """Plug the qcow2 at `path` in; the guest finds it by `serial` (see `vm.hotplug`).
+
+        Raises ValueError for a serial that is unusable or taken, DiskInUse, DiskError,
+        MachineBusy, MachineDied. When it raises, the disk is not plugged in.
+        """
+        check_serial(serial)
+        async with self._disk_lock:
+            self._require_running("attaching a disk")
+            if serial in self._disks:
+                raise ValueError(f"a disk with serial {serial!r} is plugged in already")
+            taken = {disk.lun for disk in self._disks.values()}
+            disk = AttachedDisk(serial, _absolute(path), free_lun(taken))
+            await self._plug_in(disk)
+            self._disks[serial] = disk
+            return disk
+
+    async def detach_disk(self, serial: str) -> None:
+        """Take a disk out; returns once QEMU has flushed and closed its image.
+
+        The guest must have unmounted it: nothing asks it here. Raises KeyError if no such disk
+        is plugged in, DiskError if QEMU does not let go, MachineBusy, MachineDied.
+        """
+        async with self._disk_lock:
+            self._require_running("detaching a disk")
+            disk = self._disks[serial]
+            try:
+                await self.qmp.device_del(disk.device_id)
+                await self.qmp.blockdev_del(disk.node_name)
+            except (QmpRefused, QmpOutcomeUnknown) as error:
+                raise DiskError("detach", disk.path, error.message) from error
+            del self._disks[serial]
+
+    async def wait(self) -> ExitReport:
+        """Wait, without a deadline, until the machine is over; never raises MachineDied."""
+        return await asyncio.shield(self._ended)
+
+    async def shutdown(
+        self,
+        ask_guest: Callable[[], Awaitable[None]] | None = None,
+        *,
+        deadlines: Deadlines | None = None,
+    ) -> ExitReport:
+        """End the machine, as gently as it allows, and say how it ended.
+
+        ask_guest: asks the agent to switch the guest off (sync, unmount, then *restart*: the
+        machine has no reset, so that ends QEMU on every board). Then, each step against its
+        deadline: QMP `stop`, which flushes every disk, and `quit`; SIGTERM, on which QEMU
+        flushes too; kill. No step loses what the guest has fsync'ed.
+
+        May be called again, or by several: all get the same end. A caller who is cancelled
+        does not stop it. Raises TimeoutError only if the killed process does not end.
+        """
+        if self._state is not MachineState.ENDED:
+            self._state = MachineState.STOPPING
+            if self._ladder is None:
+                self._ladder = asyncio.create_task(
+                    self._climb_down(ask_guest, deadlines or Deadlines()), name="shutdown ladder"
+                )
+            await asyncio.shield(self._ladder)
+        return await self.wait()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.shutdown()
+
+    # ---- starting -------------------------------------------------------------------------
+
+    async def _begin(self, channels: dict[str, Channel], deadline_s: float) -> None:
+        """Connect the channels and greet QEMU, or raise LaunchFailure if it ends meanwhile."""
+        for channel in channels.values():
+            channel.spawned()
+        if self._pid_file is not None and (identity := identify(self.pid)) is not None:
+            write_pid_file(self._pid_file, identity)
+        connecting = asyncio.ensure_future(self._connect(channels, deadline_s))
+        try:
+            either: set[asyncio.Future[Qmp] | asyncio.Future[ExitReport]]
+            either = {connecting, self._ended}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED, timeout=deadline_s)
+            if not connecting.done():
+                raise await self._launch_failure()
+            try:
+                self._qmp = connecting.result()
+            except (QmpOutcomeUnknown, ChannelFailure) as error:
+                raise await self._launch_failure() from error
+        finally:
+            connecting.cancel()
+            await asyncio.wait({connecting})
+        self._events = asyncio.create_task(self._follow_events(self._qmp), name="QMP events")
+        self._state = MachineState.RUNNING
+
+    async def _connect(self, channels: dict[str, Channel], deadline_s: float) -> Qmp:
+        # All at once: on Windows each has its own listener, and QEMU connects in argv order.
+        sockets = await asyncio.gather(
+            *(channel.connected(self.pid, deadline_s) for channel in channels.values())
+        )
+        by_name = dict(zip(channels, sockets, strict=True))
+        monitor = by_name.pop(QMP_CHANNEL)
+        self._ports = by_name
+        return await Qmp.connect(monitor, deadline_s=deadline_s, explain=self._explain)
+
+    async def _launch_failure(self) -> LaunchFailure:
+        """Why QEMU did not come up; it is given a moment to end by itself and say so."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_EXPLANATION_S):
+                await self.wait()
+        stderr = printable(self._child.stderr_tail)
+        return LaunchFailure(
+            self._child.argv,
+            self._child.exit_code,
+            stderr,
+            read_tail(self.spec.serial_log, SERIAL_TAIL_BYTES),
+            hint=launch_hint(stderr),
+        )
+
+    async def _abandon(self) -> None:
+        """End a machine that never came up."""
+        self._child.kill()
+        await self.wait()
+
+    # ---- running --------------------------------------------------------------------------
+
+    def _require_running(self, operation: str) -> None:
+        if self._ended.done():
+            raise MachineDied(self._ended.result())
+        if self._state is not MachineState.RUNNING:
+            raise MachineBusy(operation, self._state.value)
+
+    async def _plug_in(self, disk: AttachedDisk) -> None:
+        try:
+            await self.qmp.blockdev_add(disk.blockdev_options())
+        except QmpRefused as error:
+            if is_lock_failure(error.description):
+                raise DiskInUse("attach", disk.path, error.description) from error
+            raise DiskError("attach", disk.path, error.description) from error
+        try:
+            await self.qmp.device_add(disk.device_options())
+        except QmpRefused as error:
+            await self.qmp.blockdev_del(disk.node_name)
+            raise DiskError("attach", disk.path, error.description) from error
+
+    async def _follow_events(self, qmp: Qmp) -> None:
+        """Keep what QEMU says of its own end, and log what nobody asked for."""
+        with qmp.events("SHUTDOWN", "STOP", "BLOCK_IO_ERROR") as events:
+            async for event in events:
+                data = event_data(event)
+                if event["event"] == "SHUTDOWN":
+                    self._end_reason = self._end_reason or str(data.get("reason"))
+                elif self._state is MachineState.RUNNING:
+                    _log.warning("QEMU reports %s %s", event["event"], dict(data))
+                    if event["event"] == "STOP":
+                        await self._end_if_broken(qmp)
+
+    async def _end_if_broken(self, qmp: Qmp) -> None:
+        """End a machine whose processors stopped for good, so that nobody waits for it.
+
+        When an accelerator cannot go on, QEMU does not end but pauses: as "internal-error" under
+        KVM, as plain "paused" under WHPX.
+        """
+        with contextlib.suppress(VmError):
+            status = await qmp.query_status()
+            if status == "internal-error" or (status == "paused" and not qmp.pause_requested):
+                self._end_reason = PROCESSOR_FAILURE
+                await qmp.quit()
+
+    async def _explain(self) -> VmError | None:
+        """Why the QMP connection was lost: MachineDied, if it ended because QEMU did."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_EXPLANATION_S):
+                return MachineDied(await self.wait())
+        return None
+
+    # ---- ending ---------------------------------------------------------------------------
+
+    async def _climb_down(
+        self, ask_guest: Callable[[], Awaitable[None]] | None, deadlines: Deadlines
+    ) -> None:
+        def on_rung(rung: ShutdownRung) -> None:
+            self._rung = rung
+
+        await climb_down(self._child, self._qmp, self._ended, ask_guest, deadlines, on_rung)
+
+    async def _watch(self) -> None:
+        """Wait for the process; then the one teardown."""
+        exit_code = await self._child.wait()
+        if self._events is not None:
+            # QEMU's last events may still be on their way to us; its end follows them.
+            await asyncio.wait({self._events}, timeout=_LAST_EVENTS_S)
+            self._events.cancel()
+        requested = self._state is MachineState.STOPPING
+        report = ExitReport(
+            exit_code=exit_code,
+            reason=self._end_reason,
+            requested=requested,
+            rung=self._rung if requested else None,
+            stderr_tail=printable(self._child.stderr_tail),
+            serial_tail=read_tail(self.spec.serial_log, SERIAL_TAIL_BYTES),
+        )
+        try:
+            await self._tear_down()
+        finally:
+            self._state = MachineState.ENDED
+            self._ended.set_result(report)
+            _log.log(logging.INFO if requested else logging.ERROR, "%s", report.summary)
+
+    async def _tear_down(self) -> None:
+        """Give up everything that belonged to the machine; its process is over."""
+        if self._qmp is not None:
+            await self._qmp.close()
+        for unclaimed in self._ports.values():
+            unclaimed.close()
+        self._ports.clear()
+        if self._pid_file is not None:
+            remove_pid_file(self._pid_file)
+
+
+def _absolute(path: Path) -> Path:
+    """As QEMU must have it: its working directory is nobody's business, and may differ."""
+    return path.absolute()

@@ -1,0 +1,195 @@
+"""The one way in which this package starts programs.
+
+Every child gets a clean environment, no standard input, none of our file descriptors but those it
+is given, and does not outlive this process. Its command line is logged. What it writes to
+standard error is kept, the last of it, for whoever has to explain its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import shlex
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from vm.errors import ToolTimeout
+
+if sys.platform == "win32":
+    from vm.process_windows import CAN_ASK_TO_END, adopt, spawn_options
+else:
+    from vm.process_posix import CAN_ASK_TO_END, adopt, spawn_options
+
+__all__ = ["CAN_ASK_TO_END", "ChildProcess", "Completed", "clean_environment", "run", "spawn"]
+
+_log = logging.getLogger(__name__)
+
+STDERR_TAIL_BYTES = 16 * 1024
+"""How much of a child's standard error is kept."""
+
+_READ_BYTES = 4096
+_STDERR_DRAIN_S = 2.0
+_REAP_S = 10.0
+
+# The variables that programs need in order to run at all, to find their temporary directory and,
+# on Windows, their system libraries. Nothing of the user's session: no LD_PRELOAD, no proxies.
+_KEPT_VARIABLES = frozenset(
+    {"PATH", "HOME", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "USERPROFILE"}
+)
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A program that ran to its end. Output is decoded as UTF-8, wrong bytes replaced."""
+
+    argv: tuple[str, ...]
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+class ChildProcess:
+    """A running child: its pid, its end, its last words. Made by `spawn`."""
+
+    def __init__(self, argv: Sequence[str], process: asyncio.subprocess.Process) -> None:
+        self.argv = tuple(argv)
+        self.pid = process.pid
+        self._process = process
+        self._tail = bytearray()
+        self._reader = asyncio.create_task(self._keep_stderr(), name=f"stderr of {self.pid}")
+
+    @property
+    def exit_code(self) -> int | None:
+        """As `subprocess` has it (negative: the signal that ended it); None while it runs."""
+        return self._process.returncode
+
+    @property
+    def stderr_tail(self) -> str:
+        """The last STDERR_TAIL_BYTES of what it wrote to standard error so far."""
+        return self._tail.decode("utf-8", "replace")
+
+    async def wait(self) -> int:
+        """Wait for the end, without a deadline; returns `exit_code`, standard error read."""
+        exit_code = await self._process.wait()
+        # A grandchild may hold the pipe open, so its end is waited for, but not for ever.
+        await asyncio.wait({self._reader}, timeout=_STDERR_DRAIN_S)
+        self._reader.cancel()
+        return exit_code
+
+    def terminate(self) -> None:
+        """Ask it to end (SIGTERM; on Windows the same as `kill`). Harmless after the end."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.terminate()
+
+    def kill(self) -> None:
+        """End it at once. Harmless after the end."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+
+    async def kill_and_reap(self) -> int:
+        """`kill`, then wait for the end; returns `exit_code`.
+
+        Raises TimeoutError in the one case in which a killed process does not end: it is stuck
+        inside the kernel.
+        """
+        self.kill()
+        async with asyncio.timeout(_REAP_S):
+            return await self.wait()
+
+    async def _keep_stderr(self) -> None:
+        assert self._process.stderr is not None
+        while data := await self._process.stderr.read(_READ_BYTES):
+            self._tail += data
+            del self._tail[:-STDERR_TAIL_BYTES]
+
+
+async def spawn(argv: Sequence[str], *, pass_fds: Sequence[int] = ()) -> ChildProcess:
+    """Start `argv` with standard output discarded and standard error kept.
+
+    pass_fds: descriptors it inherits under the same numbers (POSIX only). To be called on the
+    main thread's event loop: see `vm.process_posix`. Raises OSError if it cannot be started.
+    """
+    process = await _start(argv, stdout=subprocess.DEVNULL, pass_fds=pass_fds)
+    return ChildProcess(argv, process)
+
+
+async def run(argv: Sequence[str], *, deadline_s: float) -> Completed:
+    """Run `argv` to its end and return what it printed, whatever its exit code.
+
+    Raises ToolTimeout after `deadline_s` seconds, OSError if it cannot be started. When it
+    raises, or is cancelled, the program has been ended.
+    """
+    process = await _start(argv, stdout=subprocess.PIPE, pass_fds=())
+    try:
+        async with asyncio.timeout(deadline_s):
+            stdout, stderr = await process.communicate()
+    except TimeoutError:
+        raise ToolTimeout(argv, deadline_s) from None
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            async with asyncio.timeout(_REAP_S):
+                # communicate() was cut short, so the pipes are read out here: wait() alone
+                # would leave their transports open.
+                await process.communicate()
+    assert process.returncode is not None
+    return Completed(
+        tuple(argv),
+        process.returncode,
+        stdout.decode("utf-8", "replace"),
+        stderr.decode("utf-8", "replace"),
+    )
+
+
+def clean_environment(inherited: Mapping[str, str]) -> dict[str, str]:
+    """The environment a child gets: what it needs of `inherited`, and messages in English.
+
+    English, because `vm.disk` and the hints of `vm.machine` read some of them.
+    """
+    kept = {name: value for name, value in inherited.items() if name.upper() in _KEPT_VARIABLES}
+    return {**kept, "LC_ALL": "C"}
+
+
+async def _start(
+    argv: Sequence[str], *, stdout: int, pass_fds: Sequence[int]
+) -> asyncio.subprocess.Process:
+    _log.info("starting: %s", shlex.join(argv))
+    options = spawn_options()
+    if pass_fds:
+        options["pass_fds"] = tuple(pass_fds)
+    with _fork_warning_silenced():
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            env=clean_environment(os.environ),
+            **options,
+        )
+    try:
+        adopt(process.pid)
+    except OSError as error:
+        # A program this short-lived is over already; any other is found through its pid file.
+        _log.warning("process %d may outlive this one: %s", process.pid, error)
+    return process
+
+
+@contextlib.contextmanager
+def _fork_warning_silenced() -> Iterator[None]:
+    """Python 3.12 warns of forking with threads about when code runs before exec.
+
+    What runs there (`vm.process_posix`) is one system call through an already loaded function;
+    it takes no lock that another thread could have held at the fork.
+    """
+    if sys.version_info < (3, 12) or sys.platform == "win32":
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
+        yield

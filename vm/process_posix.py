@@ -1,0 +1,54 @@
+"""POSIX's side of `vm.process`: how a child is kept from outliving this process."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+assert sys.platform != "win32"
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+CAN_ASK_TO_END = True
+"""SIGTERM asks QEMU to end in order: it flushes its disks first."""
+
+
+def spawn_options() -> dict[str, Any]:
+    """Keyword arguments for `asyncio.create_subprocess_exec`.
+
+    A session of its own keeps the terminal's Ctrl-C from reaching the child.
+    """
+    options: dict[str, Any] = {"start_new_session": True}
+    before_exec = _die_with_parent()
+    if before_exec is not None:
+        options["preexec_fn"] = before_exec
+    return options
+
+
+def adopt(pid: int) -> None:
+    """Bind the child's life to ours after the start: done before it, on POSIX."""
+
+
+def _die_with_parent() -> Callable[[], None] | None:
+    """What the child runs between fork and exec so that Linux signals it when we die.
+
+    SIGTERM and not SIGKILL: QEMU then closes its disks properly, so that not only what the guest
+    synchronised survives but everything it wrote. Whoever ignores that is found through the pid
+    file at the next start. The signal is bound to the *thread* that forked, (prctl(2)), which is
+    why everything is spawned from the event loop's thread. None where there is no such call.
+    """
+    if sys.platform != "linux":
+        return None
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    parent = os.getpid()
+
+    def before_exec() -> None:
+        prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
+        if os.getppid() != parent:  # it died before the call above
+            os._exit(1)
+
+    return before_exec

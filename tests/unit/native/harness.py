@@ -289,9 +289,12 @@ class Launcher:
                 stderr=log,
             )
         os.close(ready_write)
-        line = read_to_end(ready_read)
-        os.close(ready_read)
-        return line, process.wait(DEADLINE_S), directory
+        try:
+            return read_to_end(ready_read), process.wait(DEADLINE_S), directory
+        finally:
+            os.close(ready_read)
+            process.kill()
+            process.wait()
 
     def try_start(
         self,

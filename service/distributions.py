@@ -27,7 +27,7 @@ from wire.agent import (
     StopDistribution,
     UnmountDisk,
 )
-from wire.client import Distribution, Distributions
+from wire.client import Distribution, Distributions, Installed
 from wire.common import Done
 from wire.places import Places
 
@@ -162,8 +162,8 @@ class DistributionManager:
 
     # -- disks ---------------------------------------------------------------------------------
 
-    async def create_disk(self, identity: str, location: str, size_bytes: int) -> Path:
-        """Create a distribution's empty disk image. Raises ServiceError."""
+    def disk_path(self, identity: str, location: str) -> Path:
+        """Where a new distribution's disk goes, its directory made. Raises ServiceError."""
         directory = Path(location) if location else Path(self._places.disks) / identity
         path = directory / "ext4.qcow2"
         if path.exists():
@@ -174,10 +174,26 @@ class DistributionManager:
             )
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            await create_disk(self._machine.vm.spec.qemu, path, size_bytes or DEFAULT_DISK_BYTES)
         except OSError as error:
             raise ServiceError(failures.IMPORT_FAILED, f"{path}: {error.strerror}") from None
+        return path
+
+    def installed(self, record: Record) -> Installed:
+        """The answer to whoever has asked for this distribution."""
+        default = self.registry.default
+        return Installed(
+            name=record.name,
+            identity=str(uuid.UUID(record.identity)),
+            is_default=default is not None and default.identity == record.identity,
+        )
+
+    async def create_disk(self, identity: str, location: str, size_bytes: int) -> Path:
+        """Create a distribution's empty disk image. Raises ServiceError."""
+        path = self.disk_path(identity, location)
+        try:
+            await create_disk(self._machine.vm.spec.qemu, path, size_bytes or DEFAULT_DISK_BYTES)
         except VmError as error:
+            delete_disk(path)
             raise ServiceError(failures.IMPORT_FAILED, error.message, hint=error.hint) from error
         return path
 
@@ -186,20 +202,28 @@ class DistributionManager:
         self, link: AgentLink, identity: str, path: Path, *, format: bool = False
     ) -> AsyncIterator[None]:
         """A disk plugged in and mounted in the machine, and taken out again."""
-        vm = self._machine.vm
+        async with self.plugged_disk(identity, path):
+            try:
+                if format:
+                    await link.request(FormatDisk(disk=identity), Done, _FORMAT_TIMEOUT_S)
+                await link.request(MountDisk(disk=identity), Done, _FORMAT_TIMEOUT_S)
+                yield
+            finally:
+                # If the machine is gone there is nothing to unmount, and the cause is on its way.
+                with contextlib.suppress(ServiceError):
+                    await link.request(UnmountDisk(disk=identity), Done, _STOP_TIMEOUT_S)
+
+    @contextlib.asynccontextmanager
+    async def plugged_disk(self, identity: str, path: Path) -> AsyncIterator[None]:
+        """A disk plugged into the machine, and taken out again."""
         try:
-            await vm.attach_disk(path, identity)
+            await self._machine.vm.attach_disk(path, identity)
         except VmError as error:
             raise ServiceError(failures.VM_FAILED, error.message, hint=error.hint) from error
         try:
-            if format:
-                await link.request(FormatDisk(disk=identity), Done, timeout_s=_FORMAT_TIMEOUT_S)
-            await link.request(MountDisk(disk=identity), Done, timeout_s=_FORMAT_TIMEOUT_S)
             yield
         finally:
-            # If the machine is gone there is nothing to take out, and the cause is on its way.
             with contextlib.suppress(ServiceError):
-                await link.request(UnmountDisk(disk=identity), Done, timeout_s=_STOP_TIMEOUT_S)
                 await self._detach(identity)
 
     async def inspect(self, link: AgentLink, identity: str) -> RootDescription:

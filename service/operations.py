@@ -15,6 +15,7 @@ from service.distributions import DistributionManager, delete_disk
 from service.errors import ServiceError
 from service.link import AgentLink
 from service.machine import Machine
+from service.management import Management, judge
 from service.registry import Record
 from service.relay import CLIENT_SESSION, Relay
 from service.rootfs import CATALOGUE, bootstrap, find_source
@@ -24,7 +25,7 @@ from vm.image.errors import ImageError
 from vm.image.update import update
 from wire import client as messages
 from wire import failures
-from wire.agent import Pack, RootDescription, Spawn, Spawned, Unpack
+from wire.agent import Pack, Spawn, Spawned, Unpack
 from wire.codec import Message
 from wire.common import Done, Exited
 from wire.places import Places
@@ -50,9 +51,22 @@ class Operations:
         self._distributions = distributions
         self._registry = distributions.registry
         self._quit_service = quit
+        management = Management(machine, distributions)
+        self._manage: dict[type[Message], Callable[[Client, Any], Awaitable[Message]]] = {
+            messages.Move: management.move,
+            messages.ResizeDisk: management.resize,
+            messages.SetSparse: management.set_sparse,
+            messages.SetDefaultUser: management.set_default_user,
+            messages.ImportInPlace: management.import_in_place,
+            messages.ImportDisk: management.import_disk,
+            messages.ExportDisk: management.export_disk,
+        }
 
     async def handle(self, client: Client, request: Message) -> Message:
         """service.client.Handler: the reply to a request. Raises ServiceError."""
+        manage = self._manage.get(type(request))
+        if manage is not None:
+            return await manage(client, request)
         method = self._METHODS.get(type(request))
         if method is None:
             raise ServiceError(failures.PROTOCOL, f"{request.NAME} is not a request")
@@ -91,7 +105,7 @@ class Operations:
             raise
         client.start_relay(relay)
         client.follow(self._report_exit(client, relay))
-        if wanted not in ("~", spawned.directory) and not request.system:
+        if not request.system and not _was_entered(wanted, spawned.directory):
             warnings += (f"{wanted} cannot be entered; started in {spawned.directory}",)
         return messages.Running(warnings=warnings)
 
@@ -138,7 +152,7 @@ class Operations:
                 feed.complaints.check_unpacked(await feed.run())
 
         record = await self._create(client, name, request.location, request.disk_bytes, fill)
-        return self._installed(record)
+        return self._distributions.installed(record)
 
     async def _import(self, client: Client, request: messages.Import) -> Message:
         self._registry.check_free(request.name)
@@ -152,15 +166,7 @@ class Operations:
         record = await self._create(
             client, request.name, request.location, request.disk_bytes, fill
         )
-        return self._installed(record)
-
-    def _installed(self, record: Record) -> Message:
-        default = self._registry.default
-        return messages.Installed(
-            name=record.name,
-            identity=str(uuid.UUID(record.identity)),
-            is_default=default is not None and default.identity == record.identity,
-        )
+        return self._distributions.installed(record)
 
     async def _create(
         self, client: Client, name: str, location: str, disk_bytes: int, fill: Fill
@@ -174,7 +180,7 @@ class Operations:
             async with distributions.mounted_disk(link, identity, path, format=True):
                 await fill(link, identity)
                 root = await distributions.inspect(link, identity)
-            record = _judge(root, identity, name, path)
+            record = judge(root, identity, name, path)
             self._registry.add(record)
         except BaseException:
             delete_disk(path)
@@ -270,19 +276,11 @@ class Operations:
     }
 
 
-def _judge(root: RootDescription, identity: str, name: str, path: Path) -> Record:
-    """The record of a distribution that was unpacked. Raises ServiceError if it is none."""
-    if not root.is_root:
-        raise ServiceError(
-            failures.NOT_A_DISTRO,
-            "the archive holds no Linux root file system: it has neither /etc nor /bin/sh",
-            hint="Nothing was registered. A root file system's tar has these at its top.",
-        )
-    return Record(
-        identity=identity,
-        name=name,
-        disk=str(path),
-        default_uid=root.default_uid,
-        flavor=root.os_id,
-        os_version=root.os_version,
-    )
+def _was_entered(wanted: str, directory: str) -> bool:
+    """Whether `directory`, where a process was started, is what `wanted` stands for.
+
+    Only the guest knows what "~" stands for; that a home is missing is no news to its user.
+    """
+    if wanted.startswith("~"):
+        return directory.endswith(wanted[1:])
+    return directory == wanted

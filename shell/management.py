@@ -82,6 +82,11 @@ def _name_of_file(path: str) -> str:
 
 
 def _import(command: invocations.ImportCommand, write: Write) -> None:
+    if command.is_disk:
+        path = _absolute(command.file)
+        location = _absolute(command.location)
+        _ask(messages.ImportDisk(name=command.name, path=path, location=location))
+        return
     _import_file(command.name, command.location, command.file, 0)
 
 
@@ -92,7 +97,14 @@ def _import_file(name: str, location: str, file: str, disk_bytes: int) -> messag
     return import_archive(open_connection(places()), request, file, ProgressLine(in_files=True))
 
 
+def _import_in_place(command: invocations.ImportInPlaceCommand, write: Write) -> None:
+    _ask(messages.ImportInPlace(name=command.name, path=_absolute(command.file)))
+
+
 def _export(command: invocations.ExportCommand, write: Write) -> None:
+    if command.format == "vhd":
+        _ask(messages.ExportDisk(name=command.name, path=_absolute(command.file)))
+        return
     from shell.transfers import export_archive
 
     request = messages.Export(name=command.name, format=command.format)
@@ -118,6 +130,17 @@ def _unregister(command: invocations.UnregisterCommand, write: Write) -> None:
 
 def _set_default(command: invocations.SetDefaultCommand, write: Write) -> None:
     _ask(messages.SetDefault(name=command.name))
+
+
+def _manage(command: invocations.ManageCommand, write: Write) -> None:
+    name = command.name
+    requests: dict[str, Callable[[], Message]] = {
+        "move": lambda: messages.Move(name=name, directory=_absolute(command.move)),
+        "resize": lambda: messages.ResizeDisk(name=name, size_bytes=command.resize_bytes),
+        "set-sparse": lambda: messages.SetSparse(name=name, is_sparse=command.sparse),
+        "set-default-user": lambda: messages.SetDefaultUser(name=name, user=command.default_user),
+    }
+    _ask(requests[command.action]())
 
 
 def _absolute(path: str) -> str:
@@ -175,7 +198,9 @@ _HANDLERS: dict[type[Invocation], Callable[[Any, Write], None]] = {
     invocations.InstallCommand: _install,
     invocations.ImportCommand: _import,
     invocations.ExportCommand: _export,
+    invocations.ImportInPlaceCommand: _import_in_place,
     invocations.ListCommand: _list,
+    invocations.ManageCommand: _manage,
     invocations.TerminateCommand: _terminate,
     invocations.UnregisterCommand: _unregister,
     invocations.SetDefaultCommand: _set_default,

@@ -159,6 +159,19 @@ class Spawned(Message, name="spawned"):
     directory: str
 
 
+class FindUser(Message, name="find-user"):
+    """Look a user of a running distribution up."""
+
+    distribution: str
+    name: str
+
+
+class UserFound(Message, name="user-found"):
+    """Reply to FindUser."""
+
+    uid: int
+
+
 class PowerOff(Message, name="power-off"):
     """Stop all distributions, unmount, sync, and turn the machine off. The reply comes before."""
 

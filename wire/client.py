@@ -63,7 +63,7 @@ class Install(Message, name="install"):
 
 
 class Installed(Message, name="installed"):
-    """Reply to Install and Import."""
+    """Reply to Install, Import, ImportInPlace and ImportDisk."""
 
     name: str
     identity: str
@@ -152,6 +152,61 @@ class SetDefault(Message, name="set-default"):
 
     REPLY: ClassVar[type[Message]] = Done
     name: str
+
+
+class Move(Message, name="move"):
+    """Move a distribution's disk to `directory`, an absolute path of the host."""
+
+    REPLY: ClassVar[type[Message]] = Done
+    name: str
+    directory: str
+
+
+class ResizeDisk(Message, name="resize-disk"):
+    """Grow a distribution's disk and the file system in it."""
+
+    REPLY: ClassVar[type[Message]] = Done
+    name: str
+    size_bytes: int
+
+
+class SetSparse(Message, name="set-sparse"):
+    """Make a distribution's disk sparse, or not."""
+
+    REPLY: ClassVar[type[Message]] = Done
+    name: str
+    is_sparse: bool
+
+
+class SetDefaultUser(Message, name="set-default-user"):
+    """Choose the user that a distribution's commands run as."""
+
+    REPLY: ClassVar[type[Message]] = Done
+    name: str
+    user: str
+
+
+class ImportInPlace(Message, name="import-in-place"):
+    """Register the disk at `path`, absolute on the host, which stays where it is."""
+
+    name: str
+    path: str
+
+
+class ImportDisk(Message, name="import-disk"):
+    """Register a converted copy of the disk image at `path`, absolute on the host."""
+
+    name: str
+    path: str
+    location: str = ""
+
+
+class ExportDisk(Message, name="export-disk"):
+    """Write a distribution's disk to `path`, in the format its name says."""
+
+    REPLY: ClassVar[type[Message]] = Done
+    name: str
+    path: str
 
 
 class Update(Message, name="update"):

@@ -266,6 +266,12 @@ class Agent:
             self._abandon(session, channels)
             raise
 
+    def _find_user(self, request: messages.FindUser, reply: Reply) -> None:
+        distribution = self._distributions.get(request.distribution)
+        if distribution is None:
+            raise AgentError("the distribution does not run")
+        reply(messages.UserFound(uid=distribution.files.find_user(request.name, 0).uid))
+
     def _open_session(self, number: int, channels: Channels) -> Session:
         session = Session(self._loop, self._link, number, channels, self._on_session_end)
         self._sessions[number] = session
@@ -335,6 +341,7 @@ class Agent:
         messages.StartDistribution: _start_distribution,
         messages.StopDistribution: _stop_distribution,
         messages.Spawn: _start_session,
+        messages.FindUser: _find_user,
         messages.PowerOff: _power_off_request,
     }
     _DISK_WORK: dict[type[Message], Callable[[str], None]] = {  # noqa: RUF012

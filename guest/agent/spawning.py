@@ -22,7 +22,7 @@ UMASK = 0o022
 
 def spawn_request(spawn: Spawn, user: User, name: str, language: str) -> initclient.Spawn:
     """What distro-init is to do for `spawn`. Pure."""
-    directories = [user.home if path == "~" else path for path in spawn.directories]
+    directories = [expand_home(path, user.home) for path in spawn.directories]
     environment = compose_environment(user, name, language, spawn.environment)
     return initclient.Spawn(
         terminal=spawn.terminal is not None,
@@ -35,6 +35,11 @@ def spawn_request(spawn: Spawn, user: User, name: str, language: str) -> initcli
         environment=tuple(os.fsencode(f"{key}={value}") for key, value in environment.items()),
         file=os.fsencode(program_of(user, spawn.argv)),
     )
+
+
+def expand_home(path: str, home: str) -> str:
+    """`path` with a leading "~" or "~/" replaced, as a shell does it. Pure."""
+    return home + path[1:] if path == "~" or path.startswith("~/") else path
 
 
 def spawn_error(reply: initclient.SpawnReply, request: initclient.Spawn) -> AgentError:

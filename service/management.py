@@ -1,0 +1,222 @@
+"""Operations on the disks and records of distributions: --manage, --import-in-place, --vhd."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+from service.client import Client
+from service.distributions import DistributionManager, delete_disk
+from service.errors import ServiceError
+from service.machine import Machine
+from service.registry import Record
+from vm.disk import DiskFormat, convert_disk, disk_info, resize_disk
+from vm.errors import VmError
+from vm.find import find_qemu
+from wire import failures
+from wire.agent import CheckDisk, FindUser, RootDescription, UserFound
+from wire.client import (
+    ExportDisk,
+    ImportDisk,
+    ImportInPlace,
+    Move,
+    ResizeDisk,
+    SetDefaultUser,
+    SetSparse,
+)
+from wire.codec import Message
+from wire.common import Done
+
+_CHECK_TIMEOUT_S = 3600.0
+
+FORMAT_OF_SUFFIX = {
+    ".vhdx": DiskFormat.VHDX,
+    ".vhd": DiskFormat.VHD,
+    ".qcow2": DiskFormat.QCOW2,
+    ".img": DiskFormat.RAW,
+    ".raw": DiskFormat.RAW,
+    ".ext4": DiskFormat.RAW,
+}
+"""Disk image formats are told by name: looking inside would let a guest choose (vm.disk)."""
+
+
+class Management:
+    """Requests that change a distribution, or make one from a disk image."""
+
+    def __init__(self, machine: Machine, distributions: DistributionManager) -> None:
+        self._machine = machine
+        self._distributions = distributions
+        self._registry = distributions.registry
+
+    async def move(self, client: Client, request: Move) -> Message:
+        """Move a distribution's disk to another directory of the host."""
+        record = self._registry.find(request.name)
+        target = Path(request.directory) / "ext4.qcow2"
+        async with self._stopped(record):
+            if target.exists():
+                raise ServiceError(failures.DISTRO_EXISTS, f"{target} exists already")
+            client.progress(f"Moving the disk of {record.name}")
+            source = Path(record.disk)
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                await asyncio.to_thread(_copy_or_link, source, target)
+            except OSError as error:
+                delete_disk(target)
+                raise ServiceError(
+                    failures.DISK_FULL if error.errno == 28 else failures.INTERNAL,
+                    f"the disk could not be moved to {target.parent}: {error.strerror}",
+                    hint="The distribution is where it was.",
+                ) from None
+            # The new place is registered before the old one is given up: a crash in between
+            # costs disk space, not the distribution.
+            self._registry.change(record.identity, disk=str(target))
+            delete_disk(source)
+        return Done()
+
+    async def resize(self, client: Client, request: ResizeDisk) -> Message:
+        """Grow a distribution's disk, and the file system in it."""
+        record = self._registry.find(request.name)
+        link = await self._machine.ensure_running(client.progress)
+        async with self._stopped(record):
+            with _vm_errors():
+                await resize_disk(self._machine.vm.spec.qemu, Path(record.disk), request.size_bytes)
+            client.progress("Checking and growing the file system")
+            async with self._distributions.plugged_disk(record.identity, Path(record.disk)):
+                await link.request(CheckDisk(disk=record.identity), Done, _CHECK_TIMEOUT_S)
+        return Done()
+
+    async def set_sparse(self, client: Client, request: SetSparse) -> Message:
+        """Disks are sparse, always: only the wish to make one so can be granted."""
+        self._registry.find(request.name)
+        if not request.is_sparse:
+            raise ServiceError(
+                failures.UNSUPPORTED,
+                "disks are always sparse here",
+                hint="Space that Linux frees goes back to the host by itself.",
+            )
+        return Done()
+
+    async def set_default_user(self, client: Client, request: SetDefaultUser) -> Message:
+        """Choose the user that commands run as when -u does not say."""
+        record = self._registry.find(request.name)
+        link, _ = await self._distributions.ensure_started(record, client.progress)
+        wanted = FindUser(distribution=record.identity, name=request.user)
+        found = await link.request(wanted, UserFound)
+        self._registry.change(record.identity, default_uid=found.uid)
+        return Done()
+
+    async def import_in_place(self, client: Client, request: ImportInPlace) -> Message:
+        """Register a qcow2 disk where it is."""
+        self._registry.check_free(request.name)
+        path = Path(request.path)
+        if format_of(path) is not DiskFormat.QCOW2:
+            raise ServiceError(
+                failures.IMPORT_FAILED,
+                f"{path} cannot be used in place: only .qcow2 disks can",
+                hint=f"`isthmus --import {request.name} DIRECTORY {path} --vhd` converts a copy.",
+            )
+        identity = uuid.uuid4().hex
+        record = await self._examine(client, request.name, identity, path)
+        self._registry.add(record)
+        return self._distributions.installed(record)
+
+    async def import_disk(self, client: Client, request: ImportDisk) -> Message:
+        """Register a copy of a disk image, converted to qcow2."""
+        self._registry.check_free(request.name)
+        source = Path(request.path)
+        source_format = format_of(source)
+        identity = uuid.uuid4().hex
+        target = self._distributions.disk_path(identity, request.location)
+        client.progress(f"Converting {source.name}")
+        try:
+            with _vm_errors():
+                qemu = await find_qemu()
+                await convert_disk(qemu, source, source_format, target, DiskFormat.QCOW2)
+            record = await self._examine(client, request.name, identity, target)
+            self._registry.add(record)
+        except BaseException:
+            delete_disk(target)
+            raise
+        return self._distributions.installed(record)
+
+    async def export_disk(self, client: Client, request: ExportDisk) -> Message:
+        """Write a stopped distribution's disk as an image of the format its name says."""
+        record = self._registry.find(request.name)
+        target = Path(request.path)
+        target_format = format_of(target, failures.EXPORT_FAILED)
+        async with self._stopped(record):
+            client.progress(f"Exporting the disk of {record.name}")
+            with _vm_errors():
+                qemu = await find_qemu()
+                source = Path(record.disk)
+                await convert_disk(qemu, source, DiskFormat.QCOW2, target, target_format)
+        return Done()
+
+    async def _examine(self, client: Client, name: str, identity: str, path: Path) -> Record:
+        """What a disk image holds. Raises ServiceError if that is no distribution."""
+        with _vm_errors():
+            await disk_info(await find_qemu(), path, DiskFormat.QCOW2)
+        link = await self._machine.ensure_running(client.progress)
+        async with self._distributions.mounted_disk(link, identity, path):
+            root = await self._distributions.inspect(link, identity)
+        return judge(root, identity, name, path)
+
+    @contextlib.asynccontextmanager
+    async def _stopped(self, record: Record) -> AsyncIterator[None]:
+        await self._distributions.stop(record)
+        async with self._distributions.exclusively(record.identity, "Converting"):
+            yield
+
+
+@contextlib.contextmanager
+def _vm_errors() -> Iterator[None]:
+    """Errors of the QEMU core as the client's."""
+    try:
+        yield
+    except VmError as error:
+        raise ServiceError(failures.VM_FAILED, error.message, hint=error.hint) from error
+
+
+def format_of(path: Path, code: str = failures.IMPORT_FAILED) -> DiskFormat:
+    """The format that a disk image's name promises. Raises ServiceError `code`."""
+    found = FORMAT_OF_SUFFIX.get(path.suffix.casefold())
+    if found is None:
+        raise ServiceError(
+            code,
+            f"{path} does not have the name of a disk image",
+            hint=f"It must end in one of {', '.join(FORMAT_OF_SUFFIX)}.",
+        )
+    return found
+
+
+def judge(root: RootDescription, identity: str, name: str, path: Path) -> Record:
+    """The record of a new distribution. Raises ServiceError if its disk holds none."""
+    if not root.is_root:
+        raise ServiceError(
+            failures.NOT_A_DISTRO,
+            "there is no Linux root file system in it: neither /etc nor /bin/sh exists",
+            hint="Nothing was registered. A root file system's tar has these at its top.",
+        )
+    return Record(
+        identity=identity,
+        name=name,
+        disk=str(path),
+        default_uid=root.default_uid,
+        flavor=root.os_id,
+        os_version=root.os_version,
+    )
+
+
+def _copy_or_link(source: Path, target: Path) -> None:
+    """Give a file a second name, or where that cannot be, a copy with its holes kept."""
+    with contextlib.suppress(OSError):
+        os.link(source, target)
+        return
+    shutil.copyfile(source, target)
+    with target.open("rb") as copy:
+        os.fsync(copy.fileno())

@@ -32,14 +32,26 @@ class Writer:
         self._queue: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._closed = False
+        self._ends = False
+        self.problem: OSError | None = None
+        """Why not everything could be written; a reader that has gone away is no problem."""
 
     def receive(self, data: memoryview) -> None:
         """DATA has arrived. Raises FlowError past the window."""
         self._window.receive(len(data))
+        self._start()
+        self._queue.put(bytes(data))
+
+    def end(self) -> None:
+        """The Linux side has closed this stream: our reader must see that too, not just our end."""
+        self._ends = True
+        self._start()
+        self._queue.put(b"")
+
+    def _start(self) -> None:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, daemon=True)
             self._thread.start()
-        self._queue.put(bytes(data))
 
     def finish(self) -> None:
         """Wait until everything received is written."""
@@ -56,10 +68,14 @@ class Writer:
                 credit = self._window.consume(len(data))
                 if credit:
                     self._connection.send_frame(encode_credit(self._stream, SESSION, credit))
-            except (OSError, ClientError):
+            except (OSError, ClientError) as error:
                 # EPIPE: our reader is gone, so the Linux side must see a closed pipe as well.
+                if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+                    self.problem = error
                 self._closed = True
                 self._stop_sender()
+        if self._ends:
+            discard(self._fd)
 
     def _stop_sender(self) -> None:
         with contextlib.suppress(ClientError):
@@ -115,6 +131,13 @@ class Reader:
             while self._available == 0 and not self._stopped:
                 self._changed.wait()
             return 0 if self._stopped else min(self._available, MAX_DATA_BYTES)
+
+
+def discard(fd: int) -> None:
+    """Let go of a pipe or file of our caller's, but keep its number from being used again."""
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, fd)
+    os.close(null)
 
 
 def read_fd(fd: int) -> Callable[[int], bytes]:

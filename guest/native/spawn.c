@@ -75,6 +75,16 @@ static bool enter_directory(const struct spawn_request *request, size_t *entered
     return request->directory_count == 0;
 }
 
+/* The first of the three that is a terminal: the others may be redirected. */
+static bool take_terminal(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (isatty(fd))
+            return ioctl(fd, TIOCSCTTY, 0) == 0;
+    errno = ENOTTY;
+    return false;
+}
+
 static enum spawn_stage become(const struct spawn_request *request, size_t *directory)
 {
     sigset_t none;
@@ -83,7 +93,7 @@ static enum spawn_stage become(const struct spawn_request *request, size_t *dire
     sigprocmask(SIG_SETMASK, &none, NULL);
     if (setsid() < 0)
         return SPAWN_STAGE_SESSION;
-    if ((request->flags & SPAWN_CONTROLLING_TERMINAL) && ioctl(STDIN_FILENO, TIOCSCTTY, 0) < 0)
+    if ((request->flags & SPAWN_CONTROLLING_TERMINAL) && !take_terminal())
         return SPAWN_STAGE_TERMINAL;
     if (!set_ids(request))
         return SPAWN_STAGE_IDS;

@@ -10,15 +10,6 @@ if TYPE_CHECKING:
     from typing import ClassVar
 
 
-class Hello(Message, name="hello"):
-    """First request after the preamble. The agent sets CLOCK_REALTIME to `time_ns`."""
-
-    protocol: int
-    version: str
-    time_ns: int
-    hostname: str = "isthmus"
-
-
 class Welcome(Message, name="welcome"):
     """Reply to Hello. `running` names distributions that an earlier agent left running."""
 
@@ -27,6 +18,16 @@ class Welcome(Message, name="welcome"):
     kernel: str
     boot_id: str
     running: tuple[str, ...] = ()
+
+
+class Hello(Message, name="hello"):
+    """First request after the preamble. The agent sets CLOCK_REALTIME to `time_ns`."""
+
+    REPLY: ClassVar[type[Message]] = Welcome
+    protocol: int
+    version: str
+    time_ns: int
+    hostname: str = "isthmus"
 
 
 class FormatDisk(Message, name="format-disk"):
@@ -77,12 +78,6 @@ class Pack(Message, name="pack"):
     disk: str
 
 
-class InspectRoot(Message, name="inspect-root"):
-    """Is the mounted disk's tree a Linux root file system, and which one?"""
-
-    disk: str
-
-
 class RootDescription(Message, name="root-description"):
     """Reply to InspectRoot. Empty strings where os-release does not say."""
 
@@ -93,22 +88,30 @@ class RootDescription(Message, name="root-description"):
     default_uid: int = 0
 
 
-class StartDistribution(Message, name="start-distribution"):
-    """Start a distribution on its mounted disk: its namespaces, its pid 1, its files in /etc.
+class InspectRoot(Message, name="inspect-root"):
+    """Is the mounted disk's tree a Linux root file system, and which one?"""
 
-    `identity` is the registry's unique id, `name` what the user calls it.
-    """
-
-    identity: str
-    name: str
+    REPLY: ClassVar[type[Message]] = RootDescription
     disk: str
-    hostname: str
 
 
 class DistributionStarted(Message, name="distribution-started"):
     """Reply to StartDistribution. `warnings` are for the user."""
 
     warnings: tuple[str, ...] = ()
+
+
+class StartDistribution(Message, name="start-distribution"):
+    """Start a distribution on its mounted disk: its namespaces, its pid 1, its files in /etc.
+
+    `identity` is the registry's unique id, `name` what the user calls it.
+    """
+
+    REPLY: ClassVar[type[Message]] = DistributionStarted
+    identity: str
+    name: str
+    disk: str
+    hostname: str
 
 
 class StopDistribution(Message, name="stop-distribution"):
@@ -128,6 +131,13 @@ class DistributionStopped(Message, name="distribution-stopped"):
     identity: str
 
 
+class Spawned(Message, name="spawned"):
+    """Reply to Spawn: the process runs. `directory` is the one of `directories` it started in."""
+
+    pid: int
+    directory: str
+
+
 class Spawn(Message, name="spawn"):
     """Start a process as a new session of this link.
 
@@ -139,6 +149,7 @@ class Spawn(Message, name="spawn"):
     pipes, as they all are without one.
     """
 
+    REPLY: ClassVar[type[Message]] = Spawned
     session: int
     distribution: str
     line: str | None = None
@@ -152,24 +163,18 @@ class Spawn(Message, name="spawn"):
     redirected: tuple[int, ...] = ()
 
 
-class Spawned(Message, name="spawned"):
-    """Reply to Spawn: the process runs. `directory` is the one of `directories` it started in."""
+class UserFound(Message, name="user-found"):
+    """Reply to FindUser."""
 
-    pid: int
-    directory: str
+    uid: int
 
 
 class FindUser(Message, name="find-user"):
     """Look a user of a running distribution up."""
 
+    REPLY: ClassVar[type[Message]] = UserFound
     distribution: str
     name: str
-
-
-class UserFound(Message, name="user-found"):
-    """Reply to FindUser."""
-
-    uid: int
 
 
 class PowerOff(Message, name="power-off"):

@@ -10,20 +10,27 @@ if TYPE_CHECKING:
     from typing import ClassVar
 
 
-class Greeting(Message, name="greeting"):
-    """First request of every client."""
-
-    protocol: int
-    version: str
-    token: str = ""
-
-
 class Ready(Message, name="ready"):
     """Reply to Greeting: the service speaks the same protocol."""
 
     protocol: int
     version: str
     pid: int
+
+
+class Greeting(Message, name="greeting"):
+    """First request of every client."""
+
+    REPLY: ClassVar[type[Message]] = Ready
+    protocol: int
+    version: str
+    token: str = ""
+
+
+class Running(Message, name="running"):
+    """Reply to Run: the process has started; its end is an Exited event."""
+
+    warnings: tuple[str, ...] = ()
 
 
 class Run(Message, name="run"):
@@ -34,6 +41,7 @@ class Run(Message, name="run"):
     "~"; `host_directory` is where the client stands on the host.
     """
 
+    REPLY: ClassVar[type[Message]] = Running
     distribution: str = ""
     line: str | None = None
     argv: tuple[str, ...] = ()
@@ -47,21 +55,6 @@ class Run(Message, name="run"):
     system: bool = False
 
 
-class Running(Message, name="running"):
-    """Reply to Run: the process has started; its end is an Exited event."""
-
-    warnings: tuple[str, ...] = ()
-
-
-class Install(Message, name="install"):
-    """Install a distribution by its catalogue name; "" is the default one."""
-
-    source: str = ""
-    name: str = ""
-    location: str = ""
-    disk_bytes: int = 0
-
-
 class Installed(Message, name="installed"):
     """Reply to Install, Import, ImportInPlace and ImportDisk."""
 
@@ -70,9 +63,20 @@ class Installed(Message, name="installed"):
     is_default: bool = False
 
 
+class Install(Message, name="install"):
+    """Install a distribution by its catalogue name; "" is the default one."""
+
+    REPLY: ClassVar[type[Message]] = Installed
+    source: str = ""
+    name: str = ""
+    location: str = ""
+    disk_bytes: int = 0
+
+
 class Import(Message, name="import"):
     """Register a distribution from the tar archive sent on session 1's stdin."""
 
+    REPLY: ClassVar[type[Message]] = Installed
     name: str
     location: str = ""
     disk_bytes: int = 0
@@ -84,10 +88,6 @@ class Export(Message, name="export"):
     REPLY: ClassVar[type[Message]] = Done
     name: str
     format: str = "tar"
-
-
-class List(Message, name="list"):
-    """Which distributions are there?"""
 
 
 class Distribution(Message):
@@ -109,8 +109,10 @@ class Distributions(Message, name="distributions"):
     distributions: tuple[Distribution, ...]
 
 
-class Catalogue(Message, name="catalogue"):
-    """Which distributions can be installed by name?"""
+class List(Message, name="list"):
+    """Which distributions are there?"""
+
+    REPLY: ClassVar[type[Message]] = Distributions
 
 
 class CatalogueRow(Message):
@@ -124,6 +126,12 @@ class CatalogueRows(Message, name="catalogue-rows"):
     """Reply to Catalogue; the first row is what `--install` alone installs."""
 
     rows: tuple[CatalogueRow, ...]
+
+
+class Catalogue(Message, name="catalogue"):
+    """Which distributions can be installed by name?"""
+
+    REPLY: ClassVar[type[Message]] = CatalogueRows
 
 
 class Terminate(Message, name="terminate"):
@@ -189,6 +197,7 @@ class SetDefaultUser(Message, name="set-default-user"):
 class ImportInPlace(Message, name="import-in-place"):
     """Register the disk at `path`, absolute on the host, which stays where it is."""
 
+    REPLY: ClassVar[type[Message]] = Installed
     name: str
     path: str
 
@@ -196,6 +205,7 @@ class ImportInPlace(Message, name="import-in-place"):
 class ImportDisk(Message, name="import-disk"):
     """Register a converted copy of the disk image at `path`, absolute on the host."""
 
+    REPLY: ClassVar[type[Message]] = Installed
     name: str
     path: str
     location: str = ""
@@ -209,10 +219,6 @@ class ExportDisk(Message, name="export-disk"):
     path: str
 
 
-class Update(Message, name="update"):
-    """Move to the newest kernel and system image, keeping the old ones for roll-back."""
-
-
 class Updated(Message, name="updated"):
     """Reply to Update: what will be booted next, and what is kept."""
 
@@ -221,8 +227,10 @@ class Updated(Message, name="updated"):
     is_new: bool
 
 
-class Status(Message, name="status"):
-    """What runs, on what, and how?"""
+class Update(Message, name="update"):
+    """Move to the newest kernel and system image, keeping the old ones for roll-back."""
+
+    REPLY: ClassVar[type[Message]] = Updated
 
 
 class StatusReport(Message, name="status-report"):
@@ -242,6 +250,12 @@ class StatusReport(Message, name="status-report"):
     qemu_pid: int = 0
     directory: str = ""
     warnings: tuple[str, ...] = ()
+
+
+class Status(Message, name="status"):
+    """What runs, on what, and how?"""
+
+    REPLY: ClassVar[type[Message]] = StatusReport
 
 
 class Quit(Message, name="quit"):

@@ -15,7 +15,7 @@ from service.link import AgentLink
 from wire.codec import Message
 from wire.common import Exited, Hangup, Resize, Signal
 from wire.errors import FlowError
-from wire.flow import MAX_CREDIT, WINDOW_BYTES
+from wire.flow import WINDOW_BYTES
 from wire.frame import Frame, FrameKind, StreamId, decode_credit
 
 CLIENT_SESSION = 1
@@ -44,9 +44,9 @@ class Allowance:
             raise FlowError(f"stream {frame.stream} of session {frame.channel} has no credit left")
 
     def add(self, frame: Frame) -> None:
-        """Account for a CREDIT frame. Raises FlowError past any sensible sum."""
+        """Account for a CREDIT frame. Raises FlowError past WINDOW_BYTES."""
         self._left[frame.stream] += decode_credit(frame)
-        if self._left[frame.stream] > MAX_CREDIT:
+        if self._left[frame.stream] > WINDOW_BYTES:
             raise FlowError(f"too much credit on stream {frame.stream}")
 
 

@@ -40,6 +40,8 @@ class Message:
     """
 
     NAME: ClassVar[str] = ""
+    REPLY: ClassVar[type[Message] | None] = None
+    """What a request is answered with when it succeeds; None: this is no request."""
     _fields: ClassVar[dict[str, str]] = {}
     _defaults: ClassVar[dict[str, Any]] = {}
 
@@ -73,11 +75,16 @@ class Message:
     def __setattr__(self, field: str, value: Any) -> None:
         raise AttributeError(f"{type(self).__name__} is immutable")
 
+    def __delattr__(self, field: str) -> None:
+        raise AttributeError(f"{type(self).__name__} is immutable")
+
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and self.__dict__ == other.__dict__
 
     def __hash__(self) -> int:
-        return hash((type(self), repr(self)))
+        # Dictionaries are left out: equal ones may be in different order, and none is hashable.
+        fields = (value for value in self.__dict__.values() if not isinstance(value, dict))
+        return hash((type(self), *fields))
 
     def __repr__(self) -> str:
         fields = ", ".join(f"{field}={getattr(self, field)!r}" for field in self._fields)
@@ -114,7 +121,8 @@ def encode_message(message: Message) -> bytes:
 def decode_message(payload: bytes | memoryview) -> Message:
     """The message in a MESSAGE frame's payload. Raises MessageError, and nothing else."""
     try:
-        body = json.loads(bytes(payload))
+        # As text: given bytes, json would guess UTF-16 and UTF-32 too, and pass surrogates.
+        body = json.loads(str(payload, "utf-8"))
     except (ValueError, RecursionError) as error:
         raise MessageError(f"payload is not JSON: {error}") from None
     if not isinstance(body, dict):
@@ -146,12 +154,22 @@ def _is_integer(value: Any) -> bool:
     return type(value) is int and -(2**63) <= value < 2**63
 
 
+def _is_string(value: Any) -> bool:
+    """Whether a value is text that stands for bytes: no surrogates but U+DC80 to U+DCFF."""
+    if not isinstance(value, str):
+        return False
+    try:
+        return value.isascii() or bool(value.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError:
+        return False
+
+
 def _is_string_map(value: Any) -> bool:
-    return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
+    return isinstance(value, dict) and all(map(_is_string, (*value, *value.values())))
 
 
 _CHECKS: dict[str, Callable[[Any], bool]] = {
-    "str": lambda value: isinstance(value, str),
+    "str": _is_string,
     "int": _is_integer,
     "bool": lambda value: isinstance(value, bool),
     "dict[str, str]": _is_string_map,

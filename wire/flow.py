@@ -10,8 +10,10 @@ from __future__ import annotations
 from wire.errors import FlowError
 
 WINDOW_BYTES = 1024 * 1024
-"""Credit every stream starts with, in bytes."""
-MAX_CREDIT = 2**31
+"""Credit every stream starts with, in bytes, and the most that it ever has.
+
+A receiver only gives back what it has taken, so more would mean memory that nobody has promised.
+"""
 
 
 class SendWindow:
@@ -29,10 +31,10 @@ class SendWindow:
         return count
 
     def grant(self, count: int) -> None:
-        """The receiver allows `count` more bytes. Raises FlowError past any sensible sum."""
+        """The receiver allows `count` more bytes. Raises FlowError past WINDOW_BYTES."""
+        if count > WINDOW_BYTES - self.available:
+            raise FlowError(f"credit for {count} bytes was granted on top of {self.available}")
         self.available += count
-        if self.available > MAX_CREDIT:
-            raise FlowError(f"credit of {self.available} bytes granted for one stream")
 
 
 class ReceiveWindow:

@@ -23,6 +23,8 @@ MAX_DATA_BYTES = 64 * 1024
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 """Largest payload of a MESSAGE frame: room for a full Linux argument list (ARG_MAX, 2 MiB)."""
 
+MAX_CHANNEL = 2**32 - 1
+
 CREDIT_PAYLOAD = struct.Struct("<I")
 
 
@@ -116,8 +118,9 @@ def _check_header(length: int, kind: int, stream: int, reserved: int, channel: i
         raise FrameError(f"frame kind {kind} has a payload of {length} bytes, not {limits}")
     if reserved or stream > StreamId.TERMINAL:
         raise FrameError(f"frame kind {kind} has stream {stream}, reserved {reserved}")
-    if kind in _STREAM_KINDS and channel == 0:
-        raise FrameError(f"frame kind {kind} names no session")
+    first_channel = 1 if kind in _STREAM_KINDS else 0
+    if not first_channel <= channel <= MAX_CHANNEL:
+        raise FrameError(f"frame kind {kind} has channel {channel}")
 
 
 class FrameReader:
@@ -128,7 +131,8 @@ class FrameReader:
     """
 
     def __init__(self, capacity: int = 256 * 1024) -> None:
-        self._buffer = bytearray(max(capacity, HEADER_BYTES + MAX_DATA_BYTES))
+        self._capacity = max(capacity, HEADER_BYTES + MAX_DATA_BYTES)
+        self._buffer = bytearray(self._capacity)
         self._start = 0
         self._end = 0
 
@@ -136,6 +140,8 @@ class FrameReader:
         """Where to receive next; never empty. Invalidates the payloads of earlier frames."""
         if self._start == self._end:
             self._start = self._end = 0
+            if len(self._buffer) > self._capacity:  # a large message is over
+                self._buffer = bytearray(self._capacity)
         elif self._end == len(self._buffer) or self._needed() > len(self._buffer) - self._start:
             pending = self._buffer[self._start : self._end]
             if self._needed() > len(self._buffer):

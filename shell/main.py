@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import sys
@@ -21,14 +22,31 @@ if TYPE_CHECKING:
 def main() -> None:
     """Entry point. Ends the process itself: what the interpreter tidies up at its end takes
     longer than a warm command."""
+    _hold_standard_descriptors()
     for stream in (sys.stdout, sys.stderr):
         # Names of any script must not break a list on a console with a small code page.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    status = run(sys.argv)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
+    os._exit(run(sys.argv))
+
+
+def _hold_standard_descriptors() -> None:
+    """Put the null device where our caller has closed a standard stream, as OpenSSH does.
+
+    Else the next thing we open, such as the connection to the service, would get its number,
+    and be read as the command's input.
+    """
+    if sys.stdin is not None and sys.stdout is not None and sys.stderr is not None:
+        return
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
+    # These live as long as the process.
+    sys.stdin = sys.stdin or open(0, encoding="utf-8")  # noqa: SIM115
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8")  # noqa: SIM115
 
 
 def run(argv: list[str]) -> int:
@@ -40,7 +58,9 @@ def run(argv: list[str]) -> int:
             return _run_command(invocation)
         from shell.management import carry_out
 
-        return carry_out(invocation, sys.stdout.write)
+        status = carry_out(invocation, sys.stdout.write)
+        sys.stdout.flush()
+        return status
     except ShellError as error:
         from shell import render
 
@@ -58,6 +78,12 @@ def run(argv: list[str]) -> int:
         # is pointed elsewhere, or flushing it at the end would fail once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return exitcodes.SIGNAL_BASE + 13
+    except OSError as error:
+        # What else can fail that is not caught where it happens is writing what was asked for.
+        with contextlib.suppress(OSError):
+            sys.stderr.write(f"standard output: {error.strerror or error}\n")
+            sys.stderr.flush()
+        return exitcodes.FAILED
 
 
 def _parse(argv: list[str]) -> Invocation:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections import deque
+from collections.abc import Sequence
 
 from shell.connection import Connection
 from shell.exitcodes import status_of_signal
 from shell.failure import ClientError
 from shell.invocations import RunCommand
 from shell.progress import ProgressLine
-from shell.streams import SESSION, Reader, Writer, read_fd
+from shell.streams import SESSION, Reader, Writer, discard, read_fd, write_all
 from shell.terminal import RawTerminal, UserTerminal, forward_signals, terminal_of
 from wire import failures
 from wire.client import Run, Running
@@ -30,7 +33,9 @@ class Session:
         self._writers: dict[int, Writer] = {}
         self._readers: dict[int, Reader] = {}
         self._exited: Exited | None = None
-        self._warnings: tuple[str, ...] = ()
+        self._unwanted: set[int] = set()
+        self._events: deque[Message] = deque()
+        self._is_sending = False
         self._raw: RawTerminal | None = None
         self.terminal = terminal_of()
         connection.on_event = self._on_event
@@ -41,7 +46,6 @@ class Session:
         Raises ClientError.
         """
         number = self._connection.send_request(request)
-        forward_signals(self._send_signal)
         try:
             while self._exited is None:
                 frame = self._connection.receive()
@@ -62,12 +66,13 @@ class Session:
         return self._exited.status
 
     def _started(self, reply: Running) -> None:
-        """The process runs: the user's input is its input from now on."""
-        self._progress.clear()
-        if reply.warnings:
-            from shell import render
+        """The process runs: the user's input and signals are its own from now on.
 
-            os.write(2, "".join(map(render.warning, reply.warnings)).encode())
+        Not before: a Ctrl-C while the machine boots ends this command, there is nothing else.
+        """
+        self._progress.clear()
+        forward_signals(self._send_signal)
+        self._warn(reply.warnings)
         if self.terminal is None:
             self._read(StreamId.STDIN, 0)
             return
@@ -78,18 +83,39 @@ class Session:
         if 0 in self.terminal.redirected:
             self._read(StreamId.STDIN, 0)
 
+    @staticmethod
+    def _warn(warnings: Sequence[str]) -> None:
+        if warnings:
+            from shell import render
+
+            with contextlib.suppress(OSError):
+                write_all(2, "".join(map(render.warning, warnings)).encode())
+
     def _read(self, stream: int, fd: int) -> None:
-        self._readers[stream] = Reader(self._connection, stream, read_fd(fd))
+        if stream in self._unwanted:
+            self._refuse_input(stream)
+        else:
+            self._readers[stream] = Reader(self._connection, stream, read_fd(fd))
 
     def _on_frame(self, frame: Frame) -> None:
         if frame.kind == FrameKind.DATA:
             self._progress.clear()
             self._writer(frame.stream).receive(frame.payload)
-        elif frame.stream in self._readers:
-            if frame.kind == FrameKind.CREDIT:
+        elif frame.kind == FrameKind.CREDIT:
+            if frame.stream in self._readers:
                 self._readers[frame.stream].grant(decode_credit(frame))
-            elif frame.kind == FrameKind.STOP:
+        elif frame.kind == FrameKind.STOP:
+            self._unwanted.add(frame.stream)  # it may come before we know that the process runs
+            if frame.stream in self._readers:
                 self._readers[frame.stream].stop()
+                self._refuse_input(frame.stream)
+        elif frame.stream == StreamId.STDOUT:  # FrameKind.EOF
+            self._writer(frame.stream).end()
+
+    def _refuse_input(self, stream: int) -> None:
+        """Nobody reads what we are fed: whoever feeds us must see a closed pipe."""
+        if stream == StreamId.STDIN:
+            discard(0)
 
     def _writer(self, stream: int) -> Writer:
         if stream not in self._writers:
@@ -108,11 +134,27 @@ class Session:
             self._progress.on_event(event)
 
     def _send_size(self, size: Terminal) -> None:
-        event = Resize(session=SESSION, rows=size.rows, columns=size.columns)
-        self._connection.send_event(event)
+        self._send_from_handler(Resize(session=SESSION, rows=size.rows, columns=size.columns))
 
     def _send_signal(self, number: int) -> None:
-        self._connection.send_event(Signal(session=SESSION, number=number))
+        self._send_from_handler(Signal(session=SESSION, number=number))
+
+    def _send_from_handler(self, event: Message) -> None:
+        """Send an event from a signal handler, which may have interrupted another one at this.
+
+        The interrupted one holds the connection's lock, perhaps with half a frame sent: it is
+        left to send our event as well.
+        """
+        if self._exited is not None:
+            return
+        self._events.append(event)
+        while self._events and not self._is_sending:
+            self._is_sending = True
+            try:
+                while self._events:
+                    self._connection.send_event(self._events.popleft())
+            finally:
+                self._is_sending = False
 
     def _finish(self) -> None:
         """Everything that came is shown, and the terminal is the user's again."""
@@ -121,6 +163,13 @@ class Session:
             writer.finish()
         if self._raw is not None:
             self._raw.leave()
+        self._warn(
+            [
+                f"output was lost: {writer.problem.strerror}"
+                for writer in self._writers.values()
+                if writer.problem
+            ]
+        )
 
 
 def run_request(command: RunCommand, terminal: UserTerminal | None) -> Run:
@@ -133,9 +182,17 @@ def run_request(command: RunCommand, terminal: UserTerminal | None) -> Run:
         login=command.login,
         user=command.user,
         directory=command.directory,
-        host_directory=command.host_directory or os.getcwd(),
+        host_directory=command.host_directory or _working_directory(),
         environment=environment,
         terminal=None if terminal is None else terminal.size(),
         redirected=() if terminal is None else terminal.redirected,
         system=command.system or command.debug_shell,
     )
+
+
+def _working_directory() -> str:
+    """Where we stand on the host; "" if that directory has been deleted."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return ""

@@ -39,19 +39,18 @@ class Writer:
     def receive(self, data: memoryview) -> None:
         """DATA has arrived. Raises FlowError past the window."""
         self._window.receive(len(data))
-        self._start()
-        self._queue.put(bytes(data))
-
-    def end(self) -> None:
-        """The Linux side has closed this stream: our reader must see that too, not just our end."""
-        self._ends = True
-        self._start()
-        self._queue.put(b"")
-
-    def _start(self) -> None:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, daemon=True)
             self._thread.start()
+        self._queue.put(bytes(data))
+
+    def end(self) -> None:
+        """The Linux side has closed this stream: our reader need not wait for the command's end."""
+        if self._thread is None:
+            discard(self._fd)
+        else:
+            self._ends = True
+            self._queue.put(b"")
 
     def finish(self) -> None:
         """Wait until everything received is written."""

@@ -84,6 +84,7 @@ class Operations:
             identity, default_uid = record.identity, record.default_uid
             link, warnings = await self._distributions.ensure_started(record, client.progress)
         relay = Relay(client, link)
+        relay.hold()
         wanted = request.directory or "~"
         spawn = Spawn(
             session=relay.number,
@@ -98,8 +99,13 @@ class Operations:
             terminal=request.terminal,
             redirected=request.redirected,
         )
+        spawning = asyncio.ensure_future(link.request(spawn, Spawned))
         try:
-            spawned = await link.request(spawn, Spawned)
+            spawned = await asyncio.shield(spawning)
+        except asyncio.CancelledError:
+            # The client is gone, and its process is about to start: that must not outlive it.
+            spawning.add_done_callback(relay.hang_up_started)
+            raise
         except BaseException:
             relay.drop()
             raise
@@ -111,6 +117,7 @@ class Operations:
 
     async def _report_exit(self, client: Client, relay: Relay) -> None:
         """The end of a client's session, or of the machine under it."""
+        relay.release()  # this task first runs after the reply has been sent
         try:
             exited = await relay.wait_ended()
         except ServiceError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from service.errors import ServiceError
 from service.link import AgentLink
@@ -17,6 +17,8 @@ from wire.common import Exited, Hangup, Resize, Signal
 from wire.errors import FlowError
 from wire.flow import WINDOW_BYTES
 from wire.frame import Frame, FrameKind, StreamId, decode_credit
+
+M = TypeVar("M", bound=Message)
 
 CLIENT_SESSION = 1
 """The one session of a client's connection."""
@@ -59,6 +61,7 @@ class Relay:
         self._output = Allowance()
         self._input = Allowance()
         self._ended: asyncio.Future[Exited] = asyncio.get_running_loop().create_future()
+        self._held: list[tuple[int, int, bytes]] | None = None
         self.number = link.open_session(self)
 
     # -- from the agent ------------------------------------------------------------------------
@@ -71,7 +74,20 @@ class Relay:
             self._output.spend(frame)
         elif frame.kind == FrameKind.CREDIT:
             self._input.add(frame)
+        if self._held is not None:
+            self._held.append((frame.kind, frame.stream, bytes(frame.payload)))
+            return
         self._client.send_frame(frame.kind, frame.stream, CLIENT_SESSION, frame.payload)
+
+    def hold(self) -> None:
+        """Keep what comes from the agent, at most a window per stream, until `release`."""
+        self._held = []
+
+    def release(self) -> None:
+        """The client knows that its process runs: what that wrote meanwhile may follow."""
+        held, self._held = self._held or [], None
+        for kind, stream, payload in held:
+            self._client.send_frame(kind, stream, CLIENT_SESSION, payload)
 
     def on_exit(self, exited: Exited) -> None:
         """service.link.Session: the process has ended."""
@@ -111,6 +127,13 @@ class Relay:
         """The client is gone."""
         if not self._ended.done():
             self._link.send_event(Hangup(session=self.number))
+
+    def hang_up_started(self, starting: asyncio.Future[M]) -> None:
+        """A done callback for the request that starts the process, when the client is gone."""
+        if starting.cancelled() or starting.exception() is not None:
+            self.drop()
+        else:
+            self.hang_up()
 
     async def wait_ended(self) -> Exited:
         """Wait for the process's end. Raises ServiceError if the link breaks before."""

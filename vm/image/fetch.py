@@ -139,7 +139,41 @@ def fetch_file(
     turns out wrong is removed. The caller sees to it that nobody else fetches to `target`.
     Raises ArchiveUnreachable, DigestMismatch.
     """
-    label = label or target.name
+    promise = _Promise(expected.sha256, expected.size, expected.size)
+    _fetch(url, target, promise, progress, label or target.name, patience)
+
+
+def fetch_by_digest(
+    url: str,
+    target: Path,
+    sha256: str,
+    limit: int,
+    *,
+    progress: Progress = silent,
+    label: str = "",
+    patience: Patience = DEFAULT_PATIENCE,
+) -> None:
+    """As `fetch_file`, where only the digest (lower-case hexadecimal) of the file is known.
+
+    It may have at most `limit` bytes. Raises ArchiveUnreachable, DigestMismatch.
+    """
+    promise = _Promise(sha256, None, limit)
+    _fetch(url, target, promise, progress, label or target.name, patience)
+
+
+@dataclass(frozen=True)
+class _Promise:
+    """What is known of a file before it is fetched: perhaps its size, else only a limit."""
+
+    sha256: str
+    size: int | None
+    limit: int
+
+
+def _fetch(
+    url: str, target: Path, promise: _Promise, progress: Progress, label: str, patience: Patience
+) -> None:
+    """Fetch to `target`.part until that is complete, check it, and give it its name."""
     partial = target.with_name(target.name + ".part")
 
     def attempt(deadline: float) -> None:
@@ -147,35 +181,41 @@ def fetch_file(
             _continue(file, deadline)
 
     def _continue(file: BinaryIO, deadline: float) -> None:
-        if file.tell() > expected.size:
+        if file.tell() > promise.limit:
             _empty(file)
-        if file.tell() == expected.size and expected.size:
+        if file.tell() == promise.size and promise.size:
             return
         try:
             response = _open(url, file.tell(), patience)
         except urllib.error.HTTPError as error:
             if error.code == _HTTP_RANGE_NOT_SATISFIABLE:
+                if promise.size is None:
+                    error.close()
+                    return  # nothing follows what is there: the digest decides
                 _empty(file)
             raise
         with response:
             if response.status != _HTTP_PARTIAL_CONTENT:
                 _empty(file)
+            rest = response.length or 0  # 0 where the server does not say
+            total = promise.size or (file.tell() + rest if rest else 0)
 
             def write(chunk: bytes) -> None:
                 file.write(chunk)
-                progress(label, file.tell(), expected.size)
+                progress(label, file.tell(), total)
 
-            progress(label, file.tell(), expected.size)
-            _copy(response, write, expected.size - file.tell(), deadline)
+            progress(label, file.tell(), total)
+            _copy(response, write, promise.limit - file.tell(), deadline)
 
     try:
         _with_retries(url, patience, attempt)
-        _check(partial, url, expected)
+        _check(partial, url, promise)
     except (_TooLong, DigestMismatch) as error:
         partial.unlink(missing_ok=True)
         if isinstance(error, DigestMismatch):
             raise
-        raise DigestMismatch(url, f"{expected.size} bytes", "more") from None
+        wanted = f"{promise.limit} bytes" if promise.size else f"at most {promise.limit} bytes"
+        raise DigestMismatch(url, wanted, "more") from None
     os.replace(partial, target)
 
 
@@ -185,13 +225,13 @@ def _empty(file: BinaryIO) -> None:
     file.truncate()
 
 
-def _check(path: Path, url: str, expected: IndexedFile) -> None:
-    """Compare with the index, and make sure the bytes are on the disk. Raises DigestMismatch."""
+def _check(path: Path, url: str, promise: _Promise) -> None:
+    """Compare with the promise, and get the bytes onto the disk. Raises DigestMismatch."""
     size = path.stat().st_size
-    if size != expected.size:
-        raise DigestMismatch(url, f"{expected.size} bytes", f"{size} bytes")
+    if promise.size is not None and size != promise.size:
+        raise DigestMismatch(url, f"{promise.size} bytes", f"{size} bytes")
     with path.open("rb+") as file:
         actual = hashlib.file_digest(file, "sha256").hexdigest()
-        if actual != expected.sha256:
-            raise DigestMismatch(url, expected.sha256, actual)
+        if actual != promise.sha256:
+            raise DigestMismatch(url, promise.sha256, actual)
         os.fsync(file.fileno())

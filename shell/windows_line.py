@@ -10,6 +10,8 @@ Three ways of splitting, as in wsl.exe, so that a line typed for it means the sa
 
 from __future__ import annotations
 
+from wire.winargs import split_arguments
+
 _BLANKS = " \t"
 
 
@@ -31,61 +33,6 @@ def strip_program(line: str) -> str:
         elif character in _BLANKS and not in_quotes:
             return line[at:].lstrip(_BLANKS)
     return ""
-
-
-def split_arguments(line: str) -> list[str]:
-    """The arguments in `line`, which holds no program name. Empty ones ("") count.
-
-    2n backslashes before a quote are n backslashes, one more makes the quote literal, and
-    backslashes elsewhere are themselves. The quote that would close a quoted part followed at
-    once by another is a literal quote *and* closes it, which is where this function of Windows
-    differs from the C runtime: `"a""b"` is a"b with a quoted part still open.
-    """
-    arguments = []
-    at = 0
-    while (at := _skip_blanks(line, at)) < len(line):
-        argument, at = _read_argument(line, at)
-        arguments.append(argument)
-    return arguments
-
-
-def _skip_blanks(line: str, at: int) -> int:
-    while at < len(line) and line[at] in _BLANKS:
-        at += 1
-    return at
-
-
-def _read_argument(line: str, at: int) -> tuple[str, int]:
-    """The argument that begins at `at`, and where it ends."""
-    parts = []
-    quotes = 0
-    while at < len(line) and (quotes or line[at] not in _BLANKS):
-        if line[at] not in '\\"':
-            parts.append(line[at])
-            at += 1
-            continue
-        start = at
-        while at < len(line) and line[at] == "\\":
-            at += 1
-        backslashes = at - start
-        if at == len(line) or line[at] != '"':
-            parts.append("\\" * backslashes)
-            continue
-        parts.append("\\" * (backslashes // 2))
-        at += 1
-        if backslashes % 2:
-            parts.append('"')
-        else:
-            quotes += 1
-        while at < len(line) and line[at] == '"':
-            at += 1
-            quotes += 1
-            if quotes == 3:
-                parts.append('"')
-                quotes = 0
-        if quotes == 2:
-            quotes = 0
-    return "".join(parts), at
 
 
 def split_program(line: str) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import errno
 
 
@@ -32,7 +31,7 @@ class PathError(WireError):
     def __init__(
         self, path: str, reason: str, *, hint: str = "", number: int = errno.EINVAL
     ) -> None:
-        super().__init__(f"{path!r} {reason}")
+        super().__init__(f"'{path}' {reason}")
         self.path = path
         self.reason = reason
         self.hint = hint

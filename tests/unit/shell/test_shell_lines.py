@@ -14,10 +14,10 @@ from shell.posix_line import PosixLine, join_words, quote_word
 from shell.windows_line import (
     WindowsLine,
     replace_lone_surrogates,
-    split_arguments,
     split_program,
     strip_program,
 )
+from wire.winargs import split_arguments
 
 relaxed = settings(deadline=None)
 

@@ -21,7 +21,10 @@ from service.errors import ServiceError
 from service.machine import Machine
 from service.operations import Operations
 from service.registry import Registry
+from service.settings import SettingsFile, extra_distribution_lists, find_wslconfig
 from vm.pidfile import end_orphan
+from wire.agent import DistributionStopped, FirstRunDone
+from wire.codec import Message
 from wire.places import Places, find_places
 from wire.version import VERSION
 
@@ -40,12 +43,19 @@ class Service:
         self._ending = asyncio.Event()
         self._clients: set[Client] = set()
         registry = Registry(Path(places.registry))
-        self._machine = Machine(places, self._on_stopped, self._on_machine_ended)
+        settings = SettingsFile(
+            find_wslconfig(os.environ, sys.platform), extra_distribution_lists(os.environ)
+        )
+        self._machine = Machine(places, settings, self._on_event, self._on_machine_ended)
         self._distributions = DistributionManager(places, registry, self._machine)
         self._operations = Operations(places, self._machine, self._distributions, self._ending.set)
 
-    def _on_stopped(self, identity: str) -> None:
-        self._distributions.on_stopped(identity)
+    def _on_event(self, event: Message) -> None:
+        """The agent tells something of its own accord."""
+        if isinstance(event, DistributionStopped):
+            self._distributions.on_stopped(event.identity)
+        elif isinstance(event, FirstRunDone):
+            self._distributions.on_first_run_done(event)
 
     def _on_machine_ended(self) -> None:
         self._distributions.on_machine_ended()
@@ -93,6 +103,7 @@ def _tell_starter(answer: str) -> None:
         os.write(1, (answer.replace("\n", " ") + "\n").encode())
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
+    os.dup2(null, 2)
     os.close(null)
 
 

@@ -176,13 +176,17 @@ def _start_service(where: Places) -> None:
         argv,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.STDOUT,
         cwd=os.path.expanduser("~"),
         env={**os.environ, "ISTHMUS_HOME": where.home},
         **DETACHED,
     )
     assert service.stdout is not None
-    answer = service.stdout.readline().decode("utf-8", "replace").strip()
+    answer = ""
+    for line in service.stdout:  # up to its end: what an interpreter says last is what is wrong
+        answer = line.decode("utf-8", "replace").strip()
+        if answer in ("ready", "running"):
+            break
     service.stdout.close()
     if answer not in ("ready", "running"):
         raise ClientError(

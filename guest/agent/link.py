@@ -1,13 +1,16 @@
 """The agent's end of the service-agent link: one virtio-serial port (docs/protocol.md §5).
 
-Reads are at most one 4 KiB page each (the driver's receive buffers), so they are gathered into
-one buffer before frames are looked for. A write of up to 32 KiB is one virtqueue element.
+The driver gives at most one receive buffer, a 4 KiB page, per buffer it is asked to fill, and
+takes at most 32 KiB per buffer it is given. So both directions pass vectors of such pieces: one
+system call then moves what would else take sixteen, and system calls of the interpreter are what
+limits the rate under emulation.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
 
@@ -20,6 +23,9 @@ from wire.preamble import ECHO, MAGIC, PreambleScanner
 PORT_NAME = "org.isthmus.agent"
 PORT_WRITE_BYTES = 32 * 1024
 """What drivers/char/virtio_console.c takes per write (port_fops_write)."""
+PORT_READ_BYTES = 4096
+"""Size of the driver's receive buffers (add_port)."""
+_MAX_PIECES = 16
 _ROUND_BYTES = 256 * 1024
 """How much is read before other descriptors get their turn."""
 _HOST_GONE_POLL_S = 0.1
@@ -39,53 +45,75 @@ def find_port(name: str = PORT_NAME) -> str:
     raise FileNotFoundError(f"no virtio-serial port is called {name}")
 
 
-class Link:
-    """Frames to and from the host over `path`. `on_frame` gets each; `on_reset` drops all state.
+def open_port() -> int:
+    """Open the agent's port. Raises OSError."""
+    return os.open(find_port(), os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
 
-    `path` may be any bidirectional byte device or an already open descriptor (tests).
+
+class Link:
+    """Frames to and from the host. `on_frame` gets each; `on_reset` drops all state.
+
+    `open_port` gives a new non-blocking descriptor of the port each time it is called, and by
+    that tells the host that it is open.
     """
 
     def __init__(
         self,
         loop: Loop,
-        path: str | int,
+        open_port: Callable[[], int],
         on_frame: Callable[[Frame], None],
         on_reset: Callable[[], None],
         on_host_gone: Callable[[], None],
     ) -> None:
         self._loop = loop
-        self._path = path
+        self._open_port = open_port
         self._on_frame = on_frame
         self._on_reset = on_reset
         self._on_host_gone = on_host_gone
         self._fd = -1
+        self._is_watched = False
+        self.generation = 0
+        """Changes with every reset: what was asked for before one is not to be answered."""
         self._queue: deque[bytes] = deque()
-        self._queued_bytes = 0
         self._waiters: list[Callable[[], None]] = []
         self._host_gone_s = 0.0
         self._reopen()
 
     def _reopen(self) -> None:
         """(Re)open the port: QEMU tells the host, which then sends a new preamble."""
-        if isinstance(self._path, int):
-            self._fd = self._path
-        else:
-            if self._fd >= 0:
-                os.close(self._fd)
-            self._fd = os.open(self._path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        if self._fd >= 0:
+            self._unwatch()
+            os.close(self._fd)
+        self._fd = self._open_port()
+        self.generation += 1
         self._reader = FrameReader()
         self._scanner: PreambleScanner | None = PreambleScanner(MAGIC)
         self._queue.clear()
-        self._queued_bytes = 0
-        self._loop.watch(self._fd, READABLE, self._on_ready)
+        self._watch()
+
+    def _watch(self) -> None:
+        """Wait for input, and for room while something waits to be sent."""
+        events = READABLE | WRITABLE if self._queue else READABLE
+        if self._is_watched:
+            self._loop.change(self._fd, events)
+        else:
+            self._loop.watch(self._fd, events, self._on_ready)
+            self._is_watched = True
+
+    def _unwatch(self) -> None:
+        self._loop.forget(self._fd)
+        self._is_watched = False
 
     def reset(self, reason: str) -> None:
         """Give up on the link's state and wait for a new preamble."""
         print(f"agent: link reset: {reason}", file=sys.stderr)
-        self._on_reset()
         self._waiters.clear()
-        self._loop.forget(self._fd)
-        self._reopen()
+        try:
+            self._reopen()
+        except OSError as error:
+            # Without its port the agent is of no use to anybody; init starts another one.
+            raise SystemExit(f"agent: cannot open the port again: {error}") from None
+        self._on_reset()
 
     # -- input ---------------------------------------------------------------------------------
 
@@ -106,7 +134,7 @@ class Link:
             count = -1
             while filled < len(space):
                 try:
-                    count = os.readv(self._fd, [space[filled:]])
+                    count = os.readv(self._fd, _pieces(space[filled:], PORT_READ_BYTES))
                 except BlockingIOError:
                     count = -1
                     break
@@ -143,21 +171,23 @@ class Link:
             if frame.kind == FrameKind.RESET:
                 self.reset("asked for by the host")
                 return
-            self._on_frame(frame)
+            try:
+                self._on_frame(frame)
+            except WireError:
+                raise
+            except Exception:  # costs this frame; those that came with it are still handled
+                traceback.print_exc(file=sys.stderr)
             if self._scanner is not None:
                 return  # handling the frame has reset the link
 
     def _host_is_gone(self) -> None:
         """The host's end of the port is closed. Not final: a migration closes it for a moment."""
-        self._loop.forget(self._fd)
+        self._unwatch()
         if self._host_gone_s >= _HOST_GONE_LIMIT_S:
             self._on_host_gone()
             return
         self._host_gone_s += _HOST_GONE_POLL_S
-        fd = self._fd
-        self._loop.call_later(
-            _HOST_GONE_POLL_S, lambda: self._loop.watch(fd, READABLE, self._on_ready)
-        )
+        self._loop.call_later(_HOST_GONE_POLL_S, self._watch)
 
     # -- output --------------------------------------------------------------------------------
 
@@ -189,16 +219,15 @@ class Link:
         if not self._queue:
             view = view[self._write_some(view) :]
         if view:
-            if not self._queue:
-                self._loop.change(self._fd, READABLE | WRITABLE)
             self._queue.append(bytes(view))
-            self._queued_bytes += len(view)
+            if len(self._queue) == 1 and self._is_watched:  # else when the host is back
+                self._watch()
 
     def _write_some(self, view: memoryview) -> int:
         done = 0
         try:
             while done < len(view):
-                done += os.write(self._fd, view[done : done + PORT_WRITE_BYTES])
+                done += os.writev(self._fd, _pieces(view[done:], PORT_WRITE_BYTES))
         except BlockingIOError:
             pass
         return done
@@ -207,12 +236,17 @@ class Link:
         while self._queue:
             data = self._queue[0]
             done = self._write_some(memoryview(data))
-            self._queued_bytes -= done
             if done < len(data):
                 self._queue[0] = data[done:]
                 return
             self._queue.popleft()
-        self._loop.change(self._fd, READABLE)
+        self._watch()
         waiters, self._waiters = self._waiters, []
         for callback in waiters:
             callback()
+
+
+def _pieces(view: memoryview, size: int) -> list[memoryview]:
+    """The first _MAX_PIECES pieces of `size` bytes, the last of which may be shorter."""
+    end = min(len(view), size * _MAX_PIECES)
+    return [view[at : min(at + size, end)] for at in range(0, end, size)]

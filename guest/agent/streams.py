@@ -11,7 +11,6 @@ import fcntl
 import os
 import struct
 import termios
-from collections import deque
 from collections.abc import Callable
 
 from guest.agent.link import PORT_WRITE_BYTES, Link
@@ -19,14 +18,15 @@ from guest.agent.loop import READABLE, WRITABLE, Loop, has_ended
 from wire.flow import ReceiveWindow, SendWindow
 from wire.frame import HEADER, HEADER_BYTES, FrameKind, encode_credit, encode_frame
 
-CHUNK_BYTES = PORT_WRITE_BYTES - HEADER_BYTES
-"""DATA payload that makes, with its header, one write to the port."""
-_CHUNKS_PER_ROUND = 8
+CHUNK_BYTES = 2 * PORT_WRITE_BYTES - HEADER_BYTES
+"""DATA payload that makes, with its header, two full pieces of a write to the port."""
+_CHUNKS_PER_ROUND = 4
+_INPUT_CHUNK_BYTES = 64 * 1024
 _TERMINAL_TAIL_BYTES = 1024 * 1024
 """What is still read from a terminal after its session's process has ended."""
 
 # One buffer for all streams: a chunk is sent, or copied, before the next one is read.
-_buffer = memoryview(bytearray(PORT_WRITE_BYTES))
+_buffer = memoryview(bytearray(HEADER_BYTES + CHUNK_BYTES))
 _chunk = _buffer[HEADER_BYTES:]
 
 
@@ -65,7 +65,7 @@ class OutputStream:
                 return
             if self._link.is_congested:
                 self._pause()
-                self._link.when_writable(self._resume)
+                self._link.when_writable(self._on_writable)
                 return
             allowed = min(self._window.available, CHUNK_BYTES)
             if self._limit is not None:
@@ -78,7 +78,7 @@ class OutputStream:
                 return
             if not self._send_chunk(allowed):
                 return
-        self._resume()
+        self._on_writable()
 
     def _send_chunk(self, allowed: int) -> bool:
         """Read and send one chunk; False when there is nothing to read now or ever."""
@@ -103,6 +103,13 @@ class OutputStream:
             self._limit -= count
         self._link.send_frame(_buffer[: HEADER_BYTES + count])
         return True
+
+    def _on_writable(self) -> None:
+        """Go on when there is something to read; at once where that may never be again."""
+        if self._limit is None:
+            self._resume()
+        elif not self.has_ended:
+            self._pump()  # a background child may hold the pipe open without ever writing
 
     def _pause(self) -> None:
         if self._watched:
@@ -157,7 +164,7 @@ class InputStream:
         self._stream = stream
         self._fd = fd
         self._window = ReceiveWindow()
-        self._queue: deque[bytes] = deque()
+        self._waiting = bytearray()
         self._ending = False
         self.has_ended = False
         os.set_blocking(fd, False)
@@ -167,17 +174,16 @@ class InputStream:
     def receive(self, data: memoryview) -> None:
         """DATA from the host. Raises FlowError if it had no credit for it."""
         self._window.receive(len(data))
-        if self.has_ended:
+        if self.has_ended or self._ending:
             return
-        if not self._queue:
-            done = self._write(data)
-            data = data[done:]
+        if not self._waiting:
+            data = data[self._write(data) :]
         if data and not self.has_ended:
-            if not self._queue:
+            if not self._waiting:
                 self._loop.change(self._fd, WRITABLE)
-            self._queue.append(bytes(data))
+            self._waiting += data
 
-    def _write(self, data: memoryview | bytes) -> int:
+    def _write(self, data: memoryview | bytearray) -> int:
         try:
             done = os.write(self._fd, data)
         except BlockingIOError:
@@ -194,15 +200,11 @@ class InputStream:
         if has_ended(events):
             self.stop()
             return
-        while self._queue:
-            data = self._queue[0]
-            done = self._write(data)
-            if self.has_ended:
+        while self._waiting:
+            done = self._write(self._waiting[:_INPUT_CHUNK_BYTES])
+            if done == 0:
                 return
-            if done < len(data):
-                self._queue[0] = data[done:]
-                return
-            self._queue.popleft()
+            del self._waiting[:done]
         self._loop.change(self._fd, 0)
         if self._ending:
             self.close()
@@ -210,7 +212,7 @@ class InputStream:
     def end(self) -> None:
         """The host has no more: close once everything is written."""
         self._ending = True
-        if not self._queue:
+        if not self._waiting:
             self.close()
 
     def stop(self) -> None:
@@ -225,5 +227,5 @@ class InputStream:
             return
         self.has_ended = True
         self._loop.forget(self._fd)
-        self._queue.clear()
+        self._waiting.clear()
         os.close(self._fd)

@@ -6,10 +6,31 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+static const uint32_t TERMINAL_FLAGS = O_ACCMODE | O_NOCTTY | O_NONBLOCK | O_CLOEXEC;
+
 enum { HELPER_ROOT_FD = STDIN_FILENO, HELPER_RESULT_FD = STDOUT_FILENO };
+
+bool opener_wants_terminal(const struct open_request *request)
+{
+    return strcmp(request->path, "/dev/ptmx") == 0 && request->mode == 0 &&
+           (request->flags & ~TERMINAL_FLAGS) == 0;
+}
+
+int opener_open_terminal(const struct open_request *request, const struct rootfs *rootfs,
+                         int *opened)
+{
+    char path[32];
+
+    /* An O_PATH descriptor is opened for use through its link in procfs (open(2), O_PATH). */
+    snprintf(path, sizeof path, "self/fd/%d", rootfs->ptmx);
+    *opened = openat(rootfs->proc, path, (int)request->flags | O_CLOEXEC | O_NOCTTY);
+    return *opened < 0 ? errno : 0;
+}
 
 static int open_in_root(const struct open_request *request, int root)
 {

@@ -25,7 +25,8 @@ static int begin_spawn(struct server *server, struct connection *connection,
 
     if (!pending_has_room(server))
         return EAGAIN;
-    int error = spawn_start(request, connection->fds, server->proc, &pending.pid, &pending.fd);
+    int error =
+        spawn_start(request, connection->fds, server->rootfs.proc, &pending.pid, &pending.fd);
     if (error == 0)
         pending_add(server, pending);
     return error;
@@ -57,30 +58,41 @@ static const char *handle_kill(struct server *server, struct connection *connect
         return "bad KILL body";
     const struct child *child = children_find(&server->children, request.pid);
     if (child != NULL && child->connection == connection->id)
-        error = children_signal(request.pid, request.signal, request.target, server->proc);
+        error = children_signal(request.pid, request.signal, request.target, server->rootfs.proc);
     reply_with_fd(connection, OP_KILL, token, error, -1);
     return NULL;
 }
 
-static const char *handle_open(struct server *server, struct connection *connection, uint32_t token)
+static int begin_open(struct server *server, const struct connection *connection,
+                      const struct open_request *request, uint32_t token)
 {
-    struct open_request request;
     struct pending pending = {
         .kind = PENDING_OPEN,
         .token = token,
         .connection = connection->id,
         .deadline = io_monotonic_ms() + server->request_timeout_ms,
     };
-    int error = EAGAIN;
+
+    if (!pending_has_room(server))
+        return EAGAIN;
+    int error = opener_start(request, server->rootfs.root, &pending.pid, &pending.fd);
+    if (error == 0)
+        pending_add(server, pending);
+    return error;
+}
+
+static const char *handle_open(struct server *server, struct connection *connection, uint32_t token)
+{
+    struct open_request request;
+    int opened = -1;
 
     if (init_decode_open(connection->body, connection->body_length, &request) != 0)
         return "bad OPEN body";
-    if (pending_has_room(server))
-        error = opener_start(&request, server->root, &pending.pid, &pending.fd);
-    if (error == 0)
-        pending_add(server, pending);
-    else
-        reply_with_fd(connection, OP_OPEN, token, error, -1);
+    bool at_once = opener_wants_terminal(&request);
+    int error = at_once ? opener_open_terminal(&request, &server->rootfs, &opened)
+                        : begin_open(server, connection, &request, token);
+    if (at_once || error != 0)
+        reply_with_fd(connection, OP_OPEN, token, error, opened);
     return NULL;
 }
 

@@ -112,18 +112,17 @@ static bool mount_all(struct rootfs *rootfs, struct failure *failure)
 
 /* devtmpfs is one file system for the whole kernel, so its ptmx node cannot be replaced by a link
  * for one distribution. The node of our devpts is mounted over it, in this namespace only. */
-static bool bind_ptmx(int root, struct failure *failure)
+static bool bind_ptmx(struct rootfs *rootfs, struct failure *failure)
 {
     char source_path[] = "/dev/pts/ptmx";
     char target_path[] = "/dev/ptmx";
-    int source = mountpoint_open(root, source_path, false);
-    int target = source < 0 ? -1 : mountpoint_open(root, target_path, false);
-    int tree = target < 0
-                   ? -1
-                   : sys_open_tree(source, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
-    bool done = tree >= 0 && attach(tree, target) == 0;
+    int tree = -1;
+    int target = mountpoint_open(rootfs->root, target_path, false);
 
-    io_close(&source);
+    rootfs->ptmx = mountpoint_open(rootfs->root, source_path, false);
+    if (target >= 0 && rootfs->ptmx >= 0)
+        tree = sys_open_tree(rootfs->ptmx, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+    bool done = tree >= 0 && attach(tree, target) == 0;
     io_close(&target);
     io_close(&tree);
     return done || failure_set(failure, STAGE_MOUNT, target_path);
@@ -207,7 +206,7 @@ bool rootfs_enter(struct options *options, struct rootfs *rootfs, struct failure
 
     return make_root(options->root, &rootfs->root, failure) &&
            open_binds(options, trees, failure) && mount_all(rootfs, failure) &&
-           bind_ptmx(rootfs->root, failure) && link_devices(rootfs->root, failure) &&
+           bind_ptmx(rootfs, failure) && link_devices(rootfs->root, failure) &&
            attach_binds(rootfs->root, options, trees, failure) &&
            pivot(rootfs->root, options->root, failure);
 }

@@ -5,11 +5,12 @@
 #include "failure.h"
 #include "options.h"
 
-/* Descriptors that pid 1 keeps. Neither can be led astray by a mount or a link that the
+/* Descriptors that pid 1 keeps. None can be led astray by a mount or a link that the
  * distribution makes later. */
 struct rootfs {
     int root; /* O_PATH, the root directory */
     int proc; /* the root directory of this pid namespace's procfs */
+    int ptmx; /* O_PATH, /dev/pts/ptmx of the distribution's devpts */
 };
 
 /* In a mount namespace of one's own that still shows the utility VM: build the tree at

@@ -126,8 +126,10 @@ static void reap(struct server *server)
     struct signalfd_siginfo ignored;
     int left = REAP_AT_ONCE;
 
-    while (read(server->child_signal, &ignored, sizeof ignored) > 0)
-        continue;
+    /* One read empties it: SIGCHLD is not queued twice. EAGAIN when more_to_reap brought us here.
+     */
+    ssize_t unread = read(server->child_signal, &ignored, sizeof ignored);
+    (void)unread;
     while (left-- > 0) {
         struct rusage usage;
         int status;
@@ -234,8 +236,7 @@ _Noreturn void server_run(const struct options *options, const struct rootfs *ro
     /* Field by field: the tables are zero already, and pages not written need no memory. */
     server->listen_fd = options->listen_fd;
     server->child_signal = child_signal;
-    server->root = rootfs->root;
-    server->proc = rootfs->proc;
+    server->rootfs = *rootfs;
     server->request_timeout_ms = options->request_timeout_ms;
     server->exec_timeout_ms = options->exec_timeout_ms;
     for (size_t i = 0; i < PROTOCOL_MAX_CONNECTIONS; i++)

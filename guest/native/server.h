@@ -21,8 +21,7 @@ struct pending {
 struct server {
     int listen_fd;
     int child_signal; /* a signalfd for SIGCHLD */
-    int root;
-    int proc;
+    struct rootfs rootfs;
     int request_timeout_ms;
     int exec_timeout_ms;
     uint64_t last_connection;

@@ -8,7 +8,7 @@ the loop's thread.
 from __future__ import annotations
 
 import os
-import time
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -26,24 +26,36 @@ from guest.agent.spawning import (
     spawn_in_system,
     spawn_request,
 )
+from guest.agent.system import System
 from wire import agent as messages
 from wire.codec import Message, decode_message
 from wire.common import PROTOCOL_VERSION, Done, Hangup, Resize, Signal
-from wire.errors import MessageError
-from wire.frame import Frame, FrameKind, Role
+from wire.errors import FrameError, MessageError, WireError
+from wire.frame import MAX_CHANNEL, Frame, FrameKind, Role
 
-_CLOCK_TOLERANCE_NS = 5_000_000
+
+class Starting:
+    """A session whose terminal is being opened; it may be hung up before it has begun."""
+
+    __slots__ = ("is_hung_up",)
+
+    def __init__(self) -> None:
+        self.is_hung_up = False
 
 
 class Agent:
     """State of the agent: running distributions and open sessions."""
 
-    def __init__(self, loop: Loop, port: str | int, version: str) -> None:
+    def __init__(
+        self, loop: Loop, open_port: Callable[[], int], version: str, system: System
+    ) -> None:
         self._loop = loop
         self._version = version
+        self._system = system
         self._sessions: dict[int, Session] = {}
+        self._starting: dict[int, Starting] = {}
         self._distributions: dict[str, Distribution] = {}
-        self._link = Link(loop, port, self._on_frame, self._drop_sessions, self._power_off)
+        self._link = Link(loop, open_port, self._on_frame, self._drop_sessions, system.power_off)
         for distribution in distributions.left_running(loop, self._on_distribution_stopped):
             self._distributions[distribution.identity] = distribution
 
@@ -68,20 +80,33 @@ class Agent:
         handler = self._REQUESTS.get(type(message))
         if frame.stream != Role.REQUEST or handler is None:
             raise MessageError(f"{message.NAME} is not a request to the agent")
-        number = frame.channel
+        number, generation = frame.channel, self._link.generation
+
+        def reply(answer: Message) -> None:
+            if self._link.generation == generation:  # else nobody knows that number any more
+                self._reply(number, answer)
+
         try:
-            handler(self, message, lambda answer: self._reply(number, answer))
-        except (AgentError, OSError) as error:
-            self._reply(number, failure_of(error))
+            handler(self, message, reply)
+        except WireError:
+            raise
+        except Exception as error:  # without an answer the host would wait for its deadline
+            reply(failure_of(error))
 
     def _reply(self, number: int, answer: Message) -> None:
-        self._link.send(Role.REPLY, number, answer)
+        try:
+            self._link.send(Role.REPLY, number, answer)
+        except FrameError as error:
+            self._link.send(Role.REPLY, number, failure_of(error))
 
     def _drop_sessions(self) -> None:
         """The link has lost its state: nobody waits for these sessions any more."""
         sessions, self._sessions = self._sessions, {}
         for session in sessions.values():
-            session.hang_up()
+            session.drop()
+        starting, self._starting = self._starting, {}
+        for start in starting.values():
+            start.is_hung_up = True
 
     def _in_thread(self, work: Callable[[], Message], reply: Reply) -> None:
         """Answer with what `work` returns, or with its failure."""
@@ -94,20 +119,15 @@ class Agent:
     # -- requests ------------------------------------------------------------------------------
 
     def _hello(self, hello: messages.Hello, reply: Reply) -> None:
-        if abs(hello.time_ns - time.time_ns()) > _CLOCK_TOLERANCE_NS:
-            time.clock_settime_ns(time.CLOCK_REALTIME, hello.time_ns)
-        with open("/proc/sys/kernel/hostname", "w") as file:
-            file.write(hello.hostname)
-        with open("/proc/sys/kernel/random/boot_id") as file:
-            boot_id = file.read().strip()
-        running = tuple(self._distributions)
+        self._system.set_clock(hello.time_ns)
+        self._system.set_hostname(hello.hostname)
         reply(
             messages.Welcome(
                 protocol=PROTOCOL_VERSION,
                 version=self._version,
                 kernel=os.uname().release,
-                boot_id=boot_id,
-                running=running,
+                boot_id=self._system.boot_id(),
+                running=tuple(self._distributions),
             )
         )
 
@@ -183,17 +203,21 @@ class Agent:
 
     def _ask_to_stop(self, distribution: Distribution, grace_ms: int) -> None:
         if grace_ms > 0:
-            distribution.request(initclient.Stop(), (), lambda reply: None)
-        else:
-            distribution.kill()
+            try:
+                distribution.request(initclient.Stop(), (), lambda reply: None)
+                return
+            except AgentError as error:
+                print(f"agent: {distribution.name}: {error}", file=sys.stderr)
+        distribution.kill()
 
     def _on_distribution_stopped(self, distribution: Distribution) -> None:
         self._distributions.pop(distribution.identity, None)
         self._link.send_event(messages.DistributionStopped(identity=distribution.identity))
 
     def _start_session(self, request: messages.Spawn, reply: Reply) -> None:
-        if request.session in self._sessions or not 0 < request.session < 2**32:
-            raise MessageError(f"session {request.session} exists already or cannot exist")
+        number = request.session
+        if number in self._sessions or number in self._starting or not 0 < number <= MAX_CHANNEL:
+            raise MessageError(f"session {number} exists already or cannot exist")
         if not request.distribution:
             self._start_in_system(request, reply)
             return
@@ -204,18 +228,28 @@ class Agent:
             self._start_in_distribution(distribution, request, -1, reply)
             return
 
+        starting = self._starting[number] = Starting()
+
         def on_master(answer: initclient.OpenReply) -> None:
-            if answer.error:
-                reply(failure_of(AgentError(f"no terminal: {os.strerror(answer.error)}")))
-                return
+            if self._starting.get(number) is starting:
+                del self._starting[number]
             try:
+                if answer.error:
+                    raise AgentError(f"no terminal: {os.strerror(answer.error)}")
+                if starting.is_hung_up:
+                    os.close(answer.fd)
+                    raise AgentError("the session was hung up before it started")
                 self._start_in_distribution(distribution, request, answer.fd, reply)
-            except (AgentError, OSError) as error:
+            except Exception as error:
                 reply(failure_of(error))
 
         # The terminal must belong to the distribution's own /dev/pts, or ttyname(3) fails there.
         flags = os.O_RDWR | os.O_NOCTTY
-        distribution.request(initclient.Open(path=b"/dev/ptmx", flags=flags), (), on_master)
+        try:
+            distribution.request(initclient.Open(path=b"/dev/ptmx", flags=flags), (), on_master)
+        except BaseException:
+            del self._starting[number]
+            raise
 
     def _start_in_system(self, request: messages.Spawn, reply: Reply) -> None:
         master = -1
@@ -225,10 +259,9 @@ class Agent:
         session = self._open_session(request.session, channels)
         try:
             pid = spawn_in_system(self._loop, request, channels, session)
-        except AgentError as error:
+        except BaseException:
             self._abandon(session, channels)
-            reply(error.to_failure())
-            return
+            raise
         channels.close_theirs()
         reply(messages.Spawned(pid=pid, directory="/"))
 
@@ -241,12 +274,12 @@ class Agent:
     ) -> None:
         try:
             user = distribution.files.find_user(request.user, request.default_uid)
-        except AgentError:
+            spawn = spawn_request(request, user, distribution.name, distribution.files.language)
+        except BaseException:
             if master >= 0:
                 os.close(master)
             raise
         channels = make_channels(request.terminal, master, request.redirected)
-        spawn = spawn_request(request, user, distribution.name, distribution.files.language)
         session = self._open_session(request.session, channels)
 
         def on_spawned(answer: initclient.SpawnReply) -> None:
@@ -255,14 +288,14 @@ class Agent:
                 reply(spawn_error(answer, spawn).to_failure())
                 return
             channels.close_theirs()
-            session.kill_group = group_killer(distribution, answer.pid)
             distribution.expect_exit(answer.pid, session.exited)
+            session.started(group_killer(distribution, answer.pid))
             directory = os.fsdecode(spawn.directories[answer.directory])
             reply(messages.Spawned(pid=answer.pid, directory=directory))
 
         try:
             distribution.request(spawn, channels.theirs, on_spawned)
-        except AgentError:
+        except BaseException:
             self._abandon(session, channels)
             raise
 
@@ -296,16 +329,11 @@ class Agent:
 
         def done(_answer: Message | None, error: Exception | None) -> None:
             reply(failure_of(error) if error else Done())
-            self._loop.call_later(0, self._power_off)
+            self._loop.call_later(0, self._system.power_off)
 
         for distribution in self._distributions.values():
             self._ask_to_stop(distribution, 2000)
         self._loop.run_in_thread(stop_all, done)
-
-    def _power_off(self) -> None:
-        """End the machine: it has no reset, so a restart ends QEMU on every board."""
-        os.sync()
-        os.execv("/bin/busybox", ["reboot", "-f"])
 
     # -- events --------------------------------------------------------------------------------
 
@@ -321,8 +349,11 @@ class Agent:
 
     def _hangup(self, event: Hangup) -> None:
         session = self._sessions.get(event.session)
+        starting = self._starting.get(event.session)
         if session is not None:
             session.hang_up()
+        elif starting is not None:
+            starting.is_hung_up = True
 
     _EVENTS: dict[type[Message], Callable[[Agent, Any], None]] = {  # noqa: RUF012
         Resize: _resize,

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -31,7 +32,8 @@ class Loop:
         self._callbacks: dict[int, Callable[[int], None]] = {}
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
-        self._posted: list[Callable[[], None]] = []
+        self._posted: deque[Callable[[], None]] = deque()
+        self._fresh: set[int] = set()
         self._wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._running = False
         self.watch(self._wakeup, READABLE, self._on_wakeup)
@@ -39,6 +41,7 @@ class Loop:
     def watch(self, fd: int, events: int, callback: Callable[[int], None]) -> None:
         """Call `callback(events)` whenever `fd` is ready for `events`, hung up or in error."""
         self._callbacks[fd] = callback
+        self._fresh.add(fd)
         self._epoll.register(fd, events)
 
     def change(self, fd: int, events: int) -> None:
@@ -78,9 +81,16 @@ class Loop:
 
     def _on_wakeup(self, _events: int) -> None:
         os.eventfd_read(self._wakeup)
-        posted, self._posted = self._posted, []
-        for callback in posted:
+        # One by one: a callback that fails must not take the others with it, nor may one that
+        # a thread adds at this moment get lost.
+        while self._posted:
+            self._call(self._posted.popleft())
+
+    def _call(self, callback: Callable[[], None]) -> None:
+        try:
             callback()
+        except Exception:
+            traceback.print_exc(file=sys.stderr)
 
     def stop(self) -> None:
         """Leave `run` after the current callback."""
@@ -90,14 +100,18 @@ class Loop:
         """Serve until `stop`. A callback's exception is logged and costs that callback only."""
         self._running = True
         while self._running:
-            try:
-                for fd, events in self._epoll.poll(self._next_delay()):
-                    callback = self._callbacks.get(fd)
-                    if callback is not None:  # else an earlier callback of this round removed it
-                        callback(events)
-                self._run_timers()
-            except Exception:
-                traceback.print_exc(file=sys.stderr)
+            self._fresh.clear()
+            for fd, events in self._epoll.poll(self._next_delay()):
+                callback = self._callbacks.get(fd)
+                if callback is None or fd in self._fresh:
+                    # An earlier callback of this round has removed it, and may have opened
+                    # another file under its number, which these events are not about.
+                    continue
+                try:
+                    callback(events)
+                except Exception:
+                    traceback.print_exc(file=sys.stderr)
+            self._run_timers()
 
     def _next_delay(self) -> float:
         if not self._timers:
@@ -107,7 +121,7 @@ class Loop:
     def _run_timers(self) -> None:
         now = time.monotonic()
         while self._timers and self._timers[0][0] <= now:
-            heapq.heappop(self._timers)[2]()
+            self._call(heapq.heappop(self._timers)[2])
 
 
 def has_ended(events: int) -> bool:

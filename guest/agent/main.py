@@ -7,8 +7,9 @@ import sys
 
 from guest.agent import distributions
 from guest.agent.agent import Agent
-from guest.agent.link import find_port
+from guest.agent.link import open_port
 from guest.agent.loop import Loop
+from guest.agent.system import System
 
 
 def main() -> None:
@@ -19,7 +20,7 @@ def main() -> None:
     distributions.prepare()
     os.makedirs("/run/disks", 0o700, exist_ok=True)
     loop = Loop()
-    Agent(loop, find_port(), _version())
+    Agent(loop, open_port, _version(), System())
     print("agent: ready", file=sys.stderr, flush=True)
     loop.run()
 

@@ -42,12 +42,6 @@ class Channels:
         for fd in set(self.theirs):
             os.close(fd)
 
-    def close(self) -> None:
-        """The process could not be started."""
-        self.close_theirs()
-        for fd in (*self.inputs.values(), *self.outputs.values()):
-            os.close(fd)
-
 
 def make_channels(terminal: Terminal | None, master: int, redirected: Sequence[int]) -> Channels:
     """The descriptors of a process: pipes, and the terminal of `master` where there is one.
@@ -62,7 +56,8 @@ def make_channels(terminal: Terminal | None, master: int, redirected: Sequence[i
         slave = -1
         if terminal is not None:
             slave = _open_slave(master, terminal)
-            opened += [slave, os.dup(master)]
+            opened.append(slave)
+            opened.append(os.dup(master))
             inputs[StreamId.TERMINAL], outputs[StreamId.TERMINAL] = opened[-1], master
         for number in (StreamId.STDIN, StreamId.STDOUT, StreamId.STDERR):
             if terminal is not None and number not in redirected:
@@ -103,10 +98,14 @@ def _open_slave(master: int, size: Terminal) -> int:
     """The other side of an open pseudo terminal, ready for use. Raises OSError."""
     fcntl.ioctl(master, _TIOCSPTLCK, struct.pack("i", 0))
     slave = fcntl.ioctl(master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
-    set_size(master, size.rows, size.columns)
-    attributes = termios.tcgetattr(slave)
-    attributes[0] |= _IUTF8  # Backspace erases characters, not bytes
-    termios.tcsetattr(slave, termios.TCSANOW, attributes)
+    try:
+        set_size(master, size.rows, size.columns)
+        attributes = termios.tcgetattr(slave)
+        attributes[0] |= _IUTF8  # Backspace erases characters, not bytes
+        termios.tcsetattr(slave, termios.TCSANOW, attributes)
+    except (OSError, termios.error) as error:
+        os.close(slave)
+        raise OSError(*error.args) from None  # termios.error is no OSError
     return int(slave)
 
 
@@ -130,9 +129,10 @@ class Session:
         self._link = link
         self._on_end = on_end
         self._exit: Exited | None = None
+        self._kill_group: KillGroup | None = None
+        self._is_hung_up = False
+        self._is_dropped = False
         self.number = number
-        self.kill_group: KillGroup | None = None
-        """Set once the process runs."""
         self._terminal = channels.outputs.get(StreamId.TERMINAL, -1)
         self._inputs = {
             stream: InputStream(loop, link, number, stream, fd)
@@ -144,23 +144,43 @@ class Session:
         }
 
     def on_frame(self, frame: Frame) -> None:
-        """A stream frame of this session. Raises FlowError."""
+        """A stream frame of this session. Raises FlowError.
+
+        One for a stream that this session happens not to have is ignored: it is some client's
+        mistake, for which not all sessions of the link should pay.
+        """
         if frame.kind in (FrameKind.DATA, FrameKind.EOF):
-            source = self._inputs.get(frame.stream)
-            if source is None:
-                raise FlowError(f"session {self.number} has no input stream {frame.stream}")
-            if frame.kind == FrameKind.DATA:
-                source.receive(frame.payload)
-            else:
-                source.end()
+            self._on_input(frame)
+        else:
+            self._on_output(frame)
+
+    def _on_input(self, frame: Frame) -> None:
+        if frame.stream in (StreamId.STDOUT, StreamId.STDERR):
+            raise FlowError(f"stream {frame.stream} of session {self.number} is no input")
+        source = self._inputs.get(frame.stream)
+        if source is None:
             return
+        if frame.kind == FrameKind.DATA:
+            source.receive(frame.payload)
+        else:
+            source.end()
+
+    def _on_output(self, frame: Frame) -> None:
+        if frame.stream == StreamId.STDIN:
+            raise FlowError(f"stream {frame.stream} of session {self.number} is no output")
         output = self._outputs.get(frame.stream)
         if output is None:
-            raise FlowError(f"session {self.number} has no output stream {frame.stream}")
+            return
         if frame.kind == FrameKind.CREDIT:
             output.grant(decode_credit(frame))
         else:
             output.end()
+
+    def started(self, kill_group: KillGroup) -> None:
+        """The process runs, and `kill_group` signals it."""
+        self._kill_group = kill_group
+        if self._is_hung_up:
+            self._signal_hangup()
 
     def resize(self, rows: int, columns: int) -> None:
         """The user's terminal has a new size; ignored without a terminal."""
@@ -169,14 +189,23 @@ class Session:
 
     def signal(self, number: int) -> None:
         """Send a signal to the process group; ignored when the process does not run."""
-        if self.kill_group is not None and self._exit is None:
-            self.kill_group(number)
+        if self._kill_group is not None and self._exit is None:
+            self._kill_group(number)
 
     def hang_up(self) -> None:
         """The client is gone: what a terminal's disappearance means (SIGHUP), pipes closed."""
+        self._is_hung_up = True
+        self._signal_hangup()
+        self.close_streams()
+
+    def drop(self) -> None:
+        """The link has lost its state: hang up, and tell nobody how it ends."""
+        self._is_dropped = True
+        self.hang_up()
+
+    def _signal_hangup(self) -> None:
         self.signal(signal.SIGHUP)
         self.signal(signal.SIGCONT)  # a stopped process must wake up to be hung up on
-        self.close_streams()
 
     def close_streams(self) -> None:
         """Close all descriptors."""
@@ -203,5 +232,6 @@ class Session:
     def _maybe_end(self) -> None:
         if self._exit is None or not all(output.has_ended for output in self._outputs.values()):
             return
-        self._link.send_event(self._exit)
+        if not self._is_dropped:
+            self._link.send_event(self._exit)
         self._on_end(self)

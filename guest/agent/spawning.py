@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 
 from guest import initclient
 from guest.agent import children
@@ -20,8 +19,22 @@ from wire.agent import Spawn
 UMASK = 0o022
 
 
+_MAX_DIRECTORIES = 15
+_MAX_STRINGS = 256 * 1024
+"""docs/protocol-init.md §4.1: distro-init ends the connection of who sends more."""
+
+
 def spawn_request(spawn: Spawn, user: User, name: str, language: str) -> initclient.Spawn:
-    """What distro-init is to do for `spawn`. Pure."""
+    """What distro-init is to do for `spawn`. Pure. Raises AgentError."""
+    if (
+        max(len(spawn.argv), len(spawn.environment)) > _MAX_STRINGS - 16
+        or len(spawn.directories) > _MAX_DIRECTORIES
+    ):
+        raise AgentError(
+            f"cannot start {program_of(user, spawn.argv)}: {os.strerror(errno.E2BIG)}",
+            code=failures.EXEC_FAILED,
+            hint="Pass long lists through standard input or a file.",
+        )
     directories = [expand_home(path, user.home) for path in spawn.directories]
     environment = compose_environment(user, name, language, spawn.environment)
     return initclient.Spawn(
@@ -87,6 +100,8 @@ def spawn_in_system(loop: Loop, spawn: Spawn, channels: Channels, session: Sessi
         raise AgentError(f"{program}: command not found", code=failures.EXEC_NOT_FOUND) from None
     except OSError as error:
         raise AgentError(f"{program}: {error.strerror}", code=failures.EXEC_FAILED) from None
+    except ValueError as error:  # a NUL byte, or "=" in a variable's name
+        raise AgentError(f"{program}: {error}", code=failures.EXEC_FAILED) from None
     adopt(loop, pid, session)
     return pid
 
@@ -104,9 +119,9 @@ def adopt(loop: Loop, pid: int, session: Session) -> None:
 
     def kill(number: int) -> None:
         try:
-            os.killpg(pid, signal.Signals(number))
-        except (ProcessLookupError, ValueError):
+            os.killpg(pid, number)
+        except ProcessLookupError:
             pass
 
-    session.kill_group = kill
     children.watch_exit(loop, pid, session.exited)
+    session.started(kill)

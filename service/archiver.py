@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import BinaryIO
 
+from service.archives import Tar
 from service.errors import ServiceError
 from service.link import AgentLink
 from service.relay import FrameSink, Relay
 from wire import failures
-from wire.common import Exited
+from wire.common import Exited, Hangup
 from wire.errors import FlowError
 from wire.flow import ReceiveWindow, SendWindow
 from wire.frame import CREDIT_PAYLOAD, MAX_DATA_BYTES, Frame, FrameKind, StreamId, decode_credit
@@ -69,12 +69,12 @@ class ArchiveRelay(Relay):
 
 
 class FileFeed:
-    """Sends a file of the host to bsdtar's stdin. Implements service.link.Session."""
+    """Sends an archive of the host to bsdtar's stdin. Implements service.link.Session."""
 
-    def __init__(self, link: AgentLink, file: BinaryIO, tell: Callable[[int], None]) -> None:
-        """`tell` is called with the number of bytes sent so far."""
+    def __init__(self, link: AgentLink, tar: Tar, tell: Callable[[], None]) -> None:
+        """`tell` is called whenever more of it has been sent."""
         self._link = link
-        self._file = file
+        self._tar = tar
         self._tell = tell
         self._window = SendWindow()
         self._changed = asyncio.Event()
@@ -114,20 +114,26 @@ class FileFeed:
             self._ended.set_exception(error)
 
     async def run(self) -> Exited:
-        """Send the whole file; returns how bsdtar ended. Raises ServiceError, OSError."""
-        done = 0
+        """Send the whole archive; returns how bsdtar ended. Raises ServiceError."""
+        try:
+            await self._send()
+        except BaseException:
+            # bsdtar must neither wait for the rest nor take the first half for a whole.
+            self._link.send_event(Hangup(session=self.number))
+            raise
+        return await self._ended
+
+    async def _send(self) -> None:
         while not self._stopped:
             allowed = min(self._window.available, MAX_DATA_BYTES)
             if allowed == 0:
                 self._changed.clear()
                 await self._changed.wait()
                 continue
-            data = await asyncio.to_thread(self._file.read, allowed)
+            data = await asyncio.to_thread(self._tar.read, allowed)
             if not data:
                 self._link.send_frame(FrameKind.EOF, StreamId.STDIN, self.number)
                 break
             self._window.take(len(data))
             self._link.send_frame(FrameKind.DATA, StreamId.STDIN, self.number, data)
-            done += len(data)
-            self._tell(done)
-        return await self._ended
+            self._tell()

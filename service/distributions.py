@@ -19,6 +19,7 @@ from vm.errors import VmError
 from wire import failures
 from wire.agent import (
     DistributionStarted,
+    FirstRunDone,
     FormatDisk,
     InspectRoot,
     MountDisk,
@@ -33,8 +34,6 @@ from wire.places import Places
 
 log = logging.getLogger(__name__)
 
-DEFAULT_DISK_BYTES = 2**40
-"""WSL's defaultVhdSize. The image is sparse: it takes what is written."""
 _STOP_TIMEOUT_S = 60.0
 _FORMAT_TIMEOUT_S = 300.0
 
@@ -55,6 +54,14 @@ class DistributionManager:
     def on_stopped(self, identity: str) -> None:
         """The agent says that a distribution has ended."""
         self._running.discard(identity)
+
+    def on_first_run_done(self, event: FirstRunDone) -> None:
+        """The setup that a distribution brings with it has succeeded: it has its user now."""
+        try:
+            self.registry.change(event.identity, run_oobe=False, default_uid=event.default_uid)
+        except (ServiceError, StopIteration) as error:
+            # It has been unregistered meanwhile, or the setup will have to be run again.
+            log.error("the end of %s's first run was not recorded: %s", event.identity, error)
 
     def on_machine_ended(self) -> None:
         """No distribution runs without the machine."""
@@ -115,7 +122,8 @@ class DistributionManager:
                 disk=record.identity,
                 hostname=host_name(),
             )
-            started = await link.request(request, DistributionStarted, timeout_s=120)
+            timeout_s = self._machine.settings.current().distribution_start_timeout_ms / 1000
+            started = await link.request(request, DistributionStarted, timeout_s)
             self._running.add(record.identity)
             return link, started.warnings
 
@@ -164,7 +172,8 @@ class DistributionManager:
 
     def disk_path(self, identity: str, location: str) -> Path:
         """Where a new distribution's disk goes, its directory made. Raises ServiceError."""
-        directory = Path(location) if location else Path(self._places.disks) / identity
+        parent = self._machine.settings.current().install_path or Path(self._places.disks)
+        directory = Path(location) if location else parent / identity
         path = directory / "ext4.qcow2"
         if path.exists():
             raise ServiceError(
@@ -188,10 +197,15 @@ class DistributionManager:
         )
 
     async def create_disk(self, identity: str, location: str, size_bytes: int) -> Path:
-        """Create a distribution's empty disk image. Raises ServiceError."""
+        """Create a distribution's empty disk image. Raises ServiceError.
+
+        size_bytes: 0 is the size that .wslconfig says, 1 TiB if it does not. The image is sparse:
+        it takes what is written.
+        """
         path = self.disk_path(identity, location)
+        size_bytes = size_bytes or self._machine.settings.current().default_disk_bytes
         try:
-            await create_disk(self._machine.vm.spec.qemu, path, size_bytes or DEFAULT_DISK_BYTES)
+            await create_disk(self._machine.vm.spec.qemu, path, size_bytes)
         except VmError as error:
             delete_disk(path)
             raise ServiceError(failures.IMPORT_FAILED, error.message, hint=error.hint) from error

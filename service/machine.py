@@ -8,14 +8,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 
 from service.errors import LinkLost, ServiceError
 from service.link import AgentLink
+from service.settings import SettingsFile
 from vm.cache import JsonCache
 from vm.errors import VmError
 from vm.find import find_qemu
@@ -26,9 +27,9 @@ from vm.machine import VirtualMachine
 from vm.probe import choose_accelerator
 from vm.probe_result import ProbeReport
 from vm.qmp import Qmp, event_data
-from vm.spec import BootImage, MachineSpec, Qemu, choose_machine
+from vm.spec import BootImage, KernelOrigin, MachineSpec, Qemu, choose_machine
 from wire import failures
-from wire.agent import DistributionStopped, Hello, Log, PowerOff, Welcome
+from wire.agent import Hello, Log, PowerOff, Welcome
 from wire.codec import Message
 from wire.common import PROTOCOL_VERSION, Done
 from wire.places import Places
@@ -37,8 +38,6 @@ from wire.version import VERSION
 log = logging.getLogger(__name__)
 
 AGENT_PORT = "org.isthmus.agent"
-BOOT_TIMEOUT_S = 120.0
-"""From QEMU's start to the agent's answer; a stock kernel takes 10 s under emulation."""
 _POWER_OFF_TIMEOUT_S = 30.0
 
 Report = Callable[[str, int, int, str], None]
@@ -66,16 +65,22 @@ class BootFailure(ServiceError):
 
 
 class Machine:
-    """The utility VM of one user. `on_stopped(identity)` is told of distributions that end.
+    """The utility VM of one user, as `settings` want it when it starts.
 
-    `on_died` is told when the machine ends, asked for or not.
+    `on_event` is given the agent's events, `on_died` is told when the machine ends, asked for or
+    not.
     """
 
     def __init__(
-        self, places: Places, on_stopped: Callable[[str], None], on_died: Callable[[], None]
+        self,
+        places: Places,
+        settings: SettingsFile,
+        on_event: Callable[[Message], None],
+        on_died: Callable[[], None],
     ) -> None:
         self._places = places
-        self._on_stopped = on_stopped
+        self.settings = settings
+        self._on_agent_event = on_event
         self._on_died = on_died
         self._lock = asyncio.Lock()
         self._vm: VirtualMachine | None = None
@@ -136,6 +141,8 @@ class Machine:
             try:
                 return await self._boot(qemu, image, report)
             except BootFailure as error:
+                if self.settings.current().has_own_kernel:
+                    raise _own_kernel_failed(error) from error
                 if not await asyncio.to_thread(boot_failed, image):
                     raise
                 log.error("%s did not boot, going back to the one before: %s", image, error)
@@ -159,6 +166,9 @@ class Machine:
         return prepare(tell)
 
     async def _boot(self, qemu: Qemu, image: BootImage, report: Report) -> AgentLink:
+        settings = self.settings.current()
+        if settings.kernel is not None:
+            image = with_kernel(image, settings.kernel)
         report("Choosing an accelerator", 0, 0, "")
         self.probe = await choose_accelerator(qemu, self._host_cache)
         assert self.probe.chosen is not None  # else NoAccelerator was raised
@@ -168,32 +178,34 @@ class Machine:
             machine=choose_machine(qemu, image.origin),
             accelerator=self.probe.chosen,
             boot=image,
-            memory_mib=default_memory_mib(),
-            processors=os.cpu_count() or 1,
+            memory_mib=settings.memory_mib,
+            processors=settings.processors,
             serial_log=Path(self._places.logs) / "serial.log",
             ports=(AGENT_PORT,),
+            kernel_arguments=settings.kernel_arguments,
         )
         pid_file = Path(self._places.run_directory) / "qemu.json"
         vm = await VirtualMachine.start(spec, pid_file=pid_file)
         try:
             link = await AgentLink.open(vm.port(AGENT_PORT), self._on_event)
             self._follow(self._watch_port(vm.qmp, link))
-            await self._greet(vm, link)
+            await self._greet(vm, link, settings.kernel_boot_timeout_ms / 1000)
         except BaseException:
             await vm.shutdown()
             raise
-        await asyncio.to_thread(confirm_boot, image)
+        if settings.kernel is None:
+            await asyncio.to_thread(confirm_boot, image)
         self._vm, self._link, self.image = vm, link, image
         self._follow(self._watch_end(vm, link))
         return link
 
-    async def _greet(self, vm: VirtualMachine, link: AgentLink) -> None:
+    async def _greet(self, vm: VirtualMachine, link: AgentLink, timeout_s: float) -> None:
         """Wait for the agent and introduce ourselves; VmError if QEMU ends meanwhile."""
         ended = asyncio.create_task(vm.wait())
         greeted = asyncio.create_task(self._say_hello(link))
         try:
             await asyncio.wait(
-                {ended, greeted}, timeout=BOOT_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED
+                {ended, greeted}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
             )
             if greeted.done():
                 self.welcome = greeted.result()
@@ -202,7 +214,7 @@ class Machine:
                 report = ended.result()
                 raise BootFailure(f"ended while it was booting: {report.summary}", report.hint)
             hint = f"Its console is in {vm.spec.serial_log}."
-            raise BootFailure(f"did not answer within {BOOT_TIMEOUT_S:.0f} s", hint)
+            raise BootFailure(f"did not answer within {timeout_s:.0f} s", hint)
         finally:
             for task in (ended, greeted):
                 task.cancel()
@@ -256,10 +268,10 @@ class Machine:
         self._on_died()
 
     def _on_event(self, event: Message) -> None:
-        if isinstance(event, DistributionStopped):
-            self._on_stopped(event.identity)
-        elif isinstance(event, Log):
+        if isinstance(event, Log):
             log.info("agent: %s", event.text)
+        else:
+            self._on_agent_event(event)
 
     async def shutdown(self, *, force: bool) -> None:
         """Stop the machine and everything in it; nothing to do if it does not run."""
@@ -276,12 +288,24 @@ class Machine:
             link.close()
 
 
-def default_memory_mib() -> int:
-    """The VM's memory: half of the host's, as WSL's default, but at most 4 GiB under emulation.
+def with_kernel(image: BootImage, kernel: Path) -> BootImage:
+    """`image` with the kernel that .wslconfig names. Raises ServiceError if there is none.
 
-    Untouched guest memory costs the host nothing; what is bounded is what a runaway can take.
+    It is booted on a PC's board, as Debian's kernel is, but brings no modules with it: the
+    drivers for virtio, and erofs, must be built in.
     """
-    import psutil
+    if not kernel.is_file():
+        raise ServiceError(
+            failures.FILE_NOT_FOUND,
+            f"there is no kernel at {kernel}",
+            hint="wsl2.kernel in .wslconfig names it; backslashes are written twice there.",
+        )
+    return replace(
+        image, kernel=kernel, initrd=None, release=str(kernel), origin=KernelOrigin.DEBIAN
+    )
 
-    half = psutil.virtual_memory().total // 2 // 2**20
-    return max(512, min(half, 4096))
+
+def _own_kernel_failed(error: BootFailure) -> ServiceError:
+    """The failure of a kernel, or of arguments, that the user has chosen: not our image's fault."""
+    hint = "Are kernel and kernelCommandLine in .wslconfig right? " + error.hint
+    return ServiceError(error.code, error.message, hint=hint)

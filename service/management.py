@@ -194,21 +194,33 @@ def format_of(path: Path, code: str = failures.IMPORT_FAILED) -> DiskFormat:
     return found
 
 
-def judge(root: RootDescription, identity: str, name: str, path: Path) -> Record:
-    """The record of a new distribution. Raises ServiceError if its disk holds none."""
+def judge(
+    root: RootDescription, identity: str, name: str, path: Path, *, first_run: bool = False
+) -> Record:
+    """The record of a new distribution. Raises ServiceError if its disk holds none.
+
+    first_run: it is being installed. Its user is only known once its setup has run; until then,
+    and in one that is imported, commands run as root (as WSL has it).
+    """
     if not root.is_root:
         raise ServiceError(
             failures.NOT_A_DISTRO,
             "there is no Linux root file system in it: neither /etc nor /bin/sh exists",
             hint="Nothing was registered. A root file system's tar has these at its top.",
         )
+    if not name:
+        raise ServiceError(
+            failures.NAME_NEEDED,
+            "the distribution does not say what it is called",
+            hint="Nothing was registered. Give it a name: --name NAME.",
+        )
     return Record(
         identity=identity,
         name=name,
         disk=str(path),
-        default_uid=root.default_uid,
         flavor=root.os_id,
         os_version=root.os_version,
+        run_oobe=first_run,
     )
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import threading
 import uuid
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from service.archiver import ArchiveRelay, FileFeed
+from service.archives import open_tar
 from service.client import Client
 from service.distributions import DistributionManager, delete_disk
 from service.errors import ServiceError
@@ -18,7 +22,7 @@ from service.machine import Machine
 from service.management import Management, judge
 from service.registry import Record
 from service.relay import CLIENT_SESSION, Relay
-from service.rootfs import CATALOGUE, bootstrap, find_source
+from service.rootfs import RootfsSource, catalogue, find_source, obtain
 from service.status import status_report
 from vm.errors import VmError
 from vm.image.errors import ImageError
@@ -34,6 +38,18 @@ log = logging.getLogger(__name__)
 
 Fill = Callable[[AgentLink, str], Awaitable[None]]
 """Fills the mounted disk of a new distribution, named by its identity. Raises ServiceError."""
+
+
+@dataclass(frozen=True)
+class _NewDistribution:
+    """What a client says of a distribution that it wants to have."""
+
+    name: str
+    """"": what the root file system names itself."""
+    location: str
+    disk_bytes: int
+    first_run: bool
+    """Whether the setup it brings with it is to run before its first shell."""
 
 
 class Operations:
@@ -76,13 +92,18 @@ class Operations:
 
     async def _run(self, client: Client, request: messages.Run) -> Message:
         warnings: tuple[str, ...] = ()
-        identity, default_uid = "", 0
+        identity, default_uid, first_run = "", 0, False
         if request.system:
             link = await self._machine.ensure_running(client.progress)
         else:
             record = self._registry.find(request.distribution)
-            identity, default_uid = record.identity, record.default_uid
+            identity = record.identity
             link, warnings = await self._distributions.ensure_started(record, client.progress)
+            # Its first run may have ended while it was being started.
+            record = self._registry.find("{" + record.identity + "}")
+            first_run = record.run_oobe and _is_interactive(request)
+            default_uid = record.default_uid
+        warnings = (*self._machine.settings.take_warnings(), *warnings)
         relay = Relay(client, link)
         relay.hold()
         wanted = request.directory or "~"
@@ -98,6 +119,7 @@ class Operations:
             environment=request.environment,
             terminal=request.terminal,
             redirected=request.redirected,
+            first_run=first_run,
         )
         spawning = asyncio.ensure_future(link.request(spawn, Spawned))
         try:
@@ -135,34 +157,58 @@ class Operations:
     # -- new distributions ---------------------------------------------------------------------
 
     async def _install(self, client: Client, request: messages.Install) -> Message:
-        source = find_source(request.source)
+        lists = self._machine.settings.current().distribution_lists
+        if lists and request.source:
+            client.progress("Looking for the distribution")
+        source = await asyncio.to_thread(find_source, request.source, lists)
         name = request.name or source.name
         self._registry.check_free(name)
-        loop = asyncio.get_running_loop()
+        with contextlib.ExitStack() as keep:
+            archive = await self._obtain(client, source, keep)
+            label = f"Installing {source.friendly_name}"
 
-        def tell(label: str, done: int, total: int) -> None:
-            loop.call_soon_threadsafe(client.progress, label, done, total)
+            async def fill(link: AgentLink, identity: str) -> None:
+                with open_tar(archive) as tar:
 
-        try:
-            archive = await asyncio.to_thread(bootstrap, source, tell)
-        except ImageError as error:
-            raise ServiceError(failures.IMPORT_FAILED, error.message, hint=error.hint) from error
-        total = archive.stat().st_size
-        label = f"Installing {source.friendly_name}"
+                    def tell() -> None:
+                        client.progress(label, tar.position, tar.size, "bytes")
 
-        async def fill(link: AgentLink, identity: str) -> None:
-            with archive.open("rb") as file:
-                feed = FileFeed(
-                    link, file, lambda done: client.progress(label, done, total, "bytes")
-                )
-                await link.request(Unpack(session=feed.number, disk=identity), Done)
-                feed.complaints.check_unpacked(await feed.run())
+                    feed = FileFeed(link, tar, tell)
+                    await link.request(Unpack(session=feed.number, disk=identity), Done)
+                    feed.complaints.check_unpacked(await feed.run())
 
-        record = await self._create(client, name, request.location, request.disk_bytes, fill)
+            wanted = _NewDistribution(name, request.location, request.disk_bytes, first_run=True)
+            record = await self._create(client, wanted, fill)
         return self._distributions.installed(record)
 
+    async def _obtain(
+        self, client: Client, source: RootfsSource, keep: contextlib.ExitStack
+    ) -> Path:
+        """service.rootfs.obtain on a worker thread, which gives up when the client does."""
+        loop = asyncio.get_running_loop()
+        abandoned = threading.Event()
+
+        def tell(label: str, done: int, total: int) -> None:
+            if abandoned.is_set():
+                raise ServiceError(failures.SERVICE_LOST, "the client is gone")
+            loop.call_soon_threadsafe(client.progress, label, done, total, "bytes")
+
+        work = asyncio.ensure_future(asyncio.to_thread(obtain, source, tell, keep))
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            # What it has made may only be removed once it makes nothing more.
+            abandoned.set()
+            await asyncio.wait([work])
+            if not work.cancelled():
+                work.exception()
+            raise
+        except ImageError as error:
+            raise ServiceError(failures.IMPORT_FAILED, error.message, hint=error.hint) from error
+
     async def _import(self, client: Client, request: messages.Import) -> Message:
-        self._registry.check_free(request.name)
+        if request.name:
+            self._registry.check_free(request.name)
 
         async def fill(link: AgentLink, identity: str) -> None:
             relay = ArchiveRelay(client, link)
@@ -170,24 +216,24 @@ class Operations:
             client.start_relay(relay)
             relay.complaints.check_unpacked(await relay.wait_ended())
 
-        record = await self._create(
-            client, request.name, request.location, request.disk_bytes, fill
+        wanted = _NewDistribution(
+            request.name, request.location, request.disk_bytes, request.first_run
         )
+        record = await self._create(client, wanted, fill)
         return self._distributions.installed(record)
 
-    async def _create(
-        self, client: Client, name: str, location: str, disk_bytes: int, fill: Fill
-    ) -> Record:
+    async def _create(self, client: Client, wanted: _NewDistribution, fill: Fill) -> Record:
         """Make a disk, fill it, judge it, register it. Whatever fails leaves nothing behind."""
         distributions = self._distributions
         link = await self._machine.ensure_running(client.progress)
         identity = uuid.uuid4().hex
-        path = await distributions.create_disk(identity, location, disk_bytes)
+        path = await distributions.create_disk(identity, wanted.location, wanted.disk_bytes)
         try:
             async with distributions.mounted_disk(link, identity, path, format=True):
                 await fill(link, identity)
                 root = await distributions.inspect(link, identity)
-            record = judge(root, identity, name, path)
+            name = wanted.name or root.default_name
+            record = judge(root, identity, name, path, first_run=wanted.first_run)
             self._registry.add(record)
         except BaseException:
             delete_disk(path)
@@ -218,9 +264,12 @@ class Operations:
         return self._distributions.listing()
 
     async def _catalogue(self, client: Client, request: messages.Catalogue) -> Message:
+        lists = self._machine.settings.current().distribution_lists
+        if lists:
+            client.progress("Fetching the lists of distributions")
         rows = tuple(
             messages.CatalogueRow(name=source.name, friendly_name=source.friendly_name)
-            for source in CATALOGUE
+            for source in await asyncio.to_thread(catalogue, lists)
         )
         return messages.CatalogueRows(rows=rows)
 
@@ -281,6 +330,11 @@ class Operations:
         messages.Update: _update,
         messages.Quit: _quit,
     }
+
+
+def _is_interactive(request: messages.Run) -> bool:
+    """Whether a shell is asked for, to be talked to: what a distribution's setup waits for."""
+    return request.terminal is not None and request.line is None and not request.argv
 
 
 def _was_entered(wanted: str, directory: str) -> bool:

@@ -30,6 +30,8 @@ class Record:
     default_uid: int = 0
     flavor: str = ""
     os_version: str = ""
+    run_oobe: bool = False
+    """Whether the setup it brings with it has yet to run, before its first interactive shell."""
 
 
 def check_name(name: str) -> None:
@@ -169,6 +171,11 @@ def _parse(text: str) -> tuple[tuple[Record, ...], str]:
     for record in records:
         if not _IDENTITY.fullmatch(record.identity) or not _NAME.fullmatch(record.name):
             raise ValueError(f"the entry {record.name!r} is damaged")
-        if not isinstance(record.disk, str) or not isinstance(record.default_uid, int):
+        well_typed = (
+            isinstance(record.disk, str)
+            and isinstance(record.default_uid, int)
+            and isinstance(record.run_oobe, bool)
+        )
+        if not well_typed:
             raise TypeError(f"the entry {record.name!r} is damaged")
     return records, str(body["default"])

@@ -75,6 +75,11 @@ class Settings:
     warnings: tuple[str, ...] = ()
     """For the user: what is wrong in the file, or not honoured."""
 
+    @property
+    def has_own_kernel(self) -> bool:
+        """Whether it may be the user's doing if the kernel does not boot."""
+        return self.kernel is not None or bool(self.kernel_arguments)
+
 
 def default_memory_mib(host_mib: int) -> int:
     """The machine's memory: half of the host's, as WSL's default, but at most 4 GiB.

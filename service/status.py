@@ -31,6 +31,7 @@ def status_report(machine: Machine, registry: Registry, places: Places) -> Statu
         service_pid=os.getpid(),
         qemu_pid=0 if spec is None else machine.vm.pid,
         directory=places.home,
+        warnings=machine.settings.current().warnings,
     )
 
 

@@ -146,7 +146,8 @@ class Spawn(Message, name="spawn"):
     `distribution` "" is the utility VM itself. `directories` are tried in turn; "~" is the
     user's home. `user` "" is the distribution's default user. With a `terminal`, descriptors
     0, 1 and 2 are that terminal (stream TERMINAL) except for those in `redirected`, which are
-    pipes, as they all are without one.
+    pipes, as they all are without one. With `first_run`, the setup command that the
+    distribution brings with it runs before, as root; the session ends if it fails.
     """
 
     REPLY: ClassVar[type[Message]] = Spawned
@@ -161,6 +162,17 @@ class Spawn(Message, name="spawn"):
     environment: dict[str, str] = {}  # noqa: RUF012 - a field's default, never changed
     terminal: Terminal | None = None
     redirected: tuple[int, ...] = ()
+    first_run: bool = False
+
+
+class FirstRunDone(Message, name="first-run-done"):
+    """Event: the setup of a Spawn with `first_run` has succeeded, or there is none.
+
+    `default_uid` is the user that commands run as from now on.
+    """
+
+    identity: str
+    default_uid: int
 
 
 class UserFound(Message, name="user-found"):

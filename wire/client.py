@@ -74,12 +74,17 @@ class Install(Message, name="install"):
 
 
 class Import(Message, name="import"):
-    """Register a distribution from the tar archive sent on session 1's stdin."""
+    """Register a distribution from the tar archive sent on session 1's stdin.
+
+    `name` "" is the name that the archive gives itself. `first_run` tells that it is being
+    installed, not brought back: the setup it brings with it runs before its first shell.
+    """
 
     REPLY: ClassVar[type[Message]] = Installed
     name: str
     location: str = ""
     disk_bytes: int = 0
+    first_run: bool = False
 
 
 class Export(Message, name="export"):

@@ -27,7 +27,7 @@ SCSI_BUS = "scsi0.0"
 
 CPU_MODELS: Mapping[Accelerator, str] = {
     # la57 off: Linux would use five-level page tables, one more memory access per TLB miss.
-    Accelerator.TCG: "max,la57=off",
+    Accelerator.TCG: "max,la57=off,-erms,-smap,-smep",
     Accelerator.KVM: "host",
     Accelerator.HVF: "host",
     # `host` and `max` fail on some processors under WHPX (QEMU issues 858, 1043); this is the

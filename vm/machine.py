@@ -245,11 +245,13 @@ class VirtualMachine:
             either = {connecting, self._ended}
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED, timeout=deadline_s)
             if not connecting.done():
-                raise await self._launch_failure()
+                raise self._launch_failure()
             try:
                 self._qmp = connecting.result()
             except (QmpOutcomeUnknown, ChannelFailure) as error:
-                raise await self._launch_failure() from error
+                # QEMU hung up: it is about to end, and says why.
+                await self._wait_at_most(_EXPLANATION_S)
+                raise self._launch_failure() from error
         finally:
             connecting.cancel()
             await asyncio.wait({connecting})
@@ -266,11 +268,8 @@ class VirtualMachine:
         self._ports = by_name
         return await Qmp.connect(monitor, deadline_s=deadline_s, explain=self._explain)
 
-    async def _launch_failure(self) -> LaunchFailure:
-        """Why QEMU did not come up; it is given a moment to end by itself and say so."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_EXPLANATION_S):
-                await self.wait()
+    def _launch_failure(self) -> LaunchFailure:
+        """Why QEMU did not come up."""
         stderr = printable(self._child.stderr_tail)
         return LaunchFailure(
             self._child.argv,
@@ -332,9 +331,13 @@ class VirtualMachine:
 
     async def _explain(self) -> VmError | None:
         """Why the QMP connection was lost: MachineDied, if it ended because QEMU did."""
+        report = await self._wait_at_most(_EXPLANATION_S)
+        return MachineDied(report) if report is not None else None
+
+    async def _wait_at_most(self, deadline_s: float) -> ExitReport | None:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_EXPLANATION_S):
-                return MachineDied(await self.wait())
+            async with asyncio.timeout(deadline_s):
+                return await self.wait()
         return None
 
     # ---- ending ---------------------------------------------------------------------------

@@ -40,12 +40,13 @@ class ProcessIdentity:
         """The process, if it still runs."""
         try:
             process = psutil.Process(self.pid)
-            if abs(process.create_time() - self.create_time_s) > _CREATE_TIME_TOLERANCE_S:
+            age_difference_s = abs(process.create_time() - self.create_time_s)
+            if not age_difference_s <= _CREATE_TIME_TOLERANCE_S:  # "not" so that NaN fails too
                 return None
             if process.status() == psutil.STATUS_ZOMBIE or process.exe() != self.executable:
                 return None
             return process
-        except psutil.Error:
+        except (psutil.Error, ValueError, OverflowError):  # the latter: no pid at all
             return None
 
 

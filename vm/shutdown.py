@@ -20,6 +20,8 @@ from vm.qmp import Qmp
 
 _log = logging.getLogger(__name__)
 
+_AFTERMATH_S = 0.3
+
 
 @dataclass(frozen=True)
 class Deadlines:
@@ -94,7 +96,7 @@ async def _try(
             if not ended.done() and asking.exception() is not None:
                 _log.warning("%s could not be asked to end: %s", whom, asking.exception())
                 # The end itself can be what broke the question off, and is then moments away.
-                return await _within(ended, min(deadline_s, 1.0))
+                return await _within(ended, min(deadline_s, _AFTERMATH_S))
             await asyncio.shield(ended)
     except TimeoutError:
         _log.warning("%s did not end within %g s of being asked", whom, deadline_s)

@@ -15,7 +15,9 @@ MAXIMUM_PORTS = 30
 """QEMU's virtio-serial has 31 ports (hw/char/virtio-serial-bus.h, VIRTIO_SERIAL_MAX_PORTS);
 number 0 is kept for the console by the virtio specification (5.3.2)."""
 
-_PORT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,30}")
+# A port's name is its device's id as well, and those begin with a letter (util/id.c).
+_PORT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,30}")
+_RESERVED_IDS = frozenset({"serial0", "scsi0", "net0", "rng0", "system", "console", "qmp"})
 _KERNEL_ARGUMENT = re.compile(r"[\x21-\x7e]+")
 
 
@@ -140,9 +142,9 @@ class MachineSpec:
     def __post_init__(self) -> None:
         """Refuse what no machine can have.
 
-        Raises ValueError: memory or processors out of range, a port name that is not 1 to 31
-        letters, digits, ".", "_" or "-", a duplicate or too many of them, or a kernel argument
-        that is not one printable word.
+        Raises ValueError: memory or processors out of range, a port name that is not a letter
+        and up to 30 letters, digits, ".", "_" or "-", a duplicate or too many of them, or a
+        kernel argument that is not one printable word.
         """
         if not 8 <= self.memory_mib <= 1 << 20:
             raise ValueError(f"memory_mib must be between 8 and 1048576, not {self.memory_mib}")
@@ -153,7 +155,7 @@ class MachineSpec:
         if len(set(self.ports)) != len(self.ports):
             raise ValueError(f"port names must differ: {self.ports}")
         for port in self.ports:
-            if not _PORT_NAME.fullmatch(port):
+            if not _PORT_NAME.fullmatch(port) or port in _RESERVED_IDS:
                 raise ValueError(f"not a port name: {port!r}")
         for argument in self.kernel_arguments:
             if not _KERNEL_ARGUMENT.fullmatch(argument):

@@ -23,8 +23,16 @@ SYSTEM_ENVIRONMENT = {
     "USER": "root",
 }
 
-_SPARE_FD = 200
-"""A descriptor number, in a child that is being started, that nothing else has there."""
+_SPARE_FD = 3
+"""A child's descriptor number that is free once its 0, 1 and 2 are in place."""
+_DEFAULT_SIGNALS = (
+    signal.SIGPIPE,
+    signal.SIGXFSZ,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGTERM,
+)
+"""Python ignores the first two, which programs inherit; so may whoever has started the agent."""
 
 
 def spawn(
@@ -42,10 +50,10 @@ def spawn(
     numbers, from 3 on, to ours.
     """
     actions: list[tuple[object, ...]] = []
+    actions += [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(fds)]
     if terminal:
         actions += [(os.POSIX_SPAWN_OPEN, _SPARE_FD, terminal, os.O_RDWR, 0)]
         actions += [(os.POSIX_SPAWN_CLOSE, _SPARE_FD)]
-    actions += [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(fds)]
     # Ours are numbered higher than what a program is given, so no dup2 overwrites another's source.
     moved = {
         number: fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 100) for number, fd in extra_fds.items()
@@ -59,7 +67,7 @@ def spawn(
             file_actions=actions,
             setsid=True,
             setsigmask=[],
-            setsigdef=[signal.SIGPIPE, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM],
+            setsigdef=_DEFAULT_SIGNALS,
         )
     finally:
         for fd in moved.values():

@@ -6,6 +6,7 @@ next agent connects to its socket again.
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -55,7 +56,7 @@ class Distribution:
         """Connects to the pid 1 that runs as `pid`. Raises OSError."""
         self._loop = loop
         self._on_stopped = on_stopped
-        self._waiting: dict[int, OnReply] = {}
+        self._waiting: dict[int, tuple[initclient.Request, OnReply]] = {}
         self._exits: dict[int, Callable[[int], None]] = {}
         self.identity = identity
         self.name = name
@@ -69,12 +70,18 @@ class Distribution:
             os.close(self._pidfd)
             raise
         self._wants_write = False
+        self._is_lost = False
         loop.watch(self._pidfd, READABLE, self._on_death)
         loop.watch(self._client.fileno(), READABLE, self._on_ready)
 
     def request(self, message: initclient.Request, fds: Sequence[int], on_reply: OnReply) -> None:
-        """Send a request to pid 1; `on_reply` gets the answer unless pid 1 dies first."""
-        self._waiting[self._client.request(message, fds)] = on_reply
+        """Send a request to pid 1; `on_reply` gets its answer, an errno if pid 1 dies first.
+
+        Raises AgentError or OSError if it cannot be sent.
+        """
+        if self._is_lost:
+            raise AgentError(f"the init of {self.name} does not answer any more")
+        self._waiting[self._client.request(message, fds)] = message, on_reply
         self._watch_writable()
 
     def _watch_writable(self) -> None:
@@ -97,6 +104,7 @@ class Distribution:
         except (OSError, initclient.InitError) as error:
             # Nothing can be asked of it any more; its death is noticed by pidfd.
             print(f"agent: {self.name}: lost its init: {error}", file=sys.stderr)
+            self._is_lost = True
             self._loop.forget(self._client.fileno())
             self.kill()
             return
@@ -106,9 +114,9 @@ class Distribution:
                 if callback is not None:
                     callback(message.status)
             else:
-                on_reply = self._waiting.pop(message.token, None)
-                if on_reply is not None:
-                    on_reply(message)
+                waiting = self._waiting.pop(message.token, None)
+                if waiting is not None:
+                    waiting[1](message)
 
     def kill(self) -> None:
         """SIGKILL pid 1, and with it every process of the distribution (pid_namespaces(7))."""
@@ -126,12 +134,25 @@ class Distribution:
     def _on_death(self, _events: int) -> None:
         self._loop.forget(self._pidfd)
         self._loop.forget(self._client.fileno())
+        self._is_lost = True
         self._client.close()
         os.close(self._pidfd)
         exits, self._exits = self._exits, {}
         for callback in exits.values():
             callback(signal.SIGKILL)  # a wait status: killed by that signal
+        waiting, self._waiting = self._waiting, {}
+        for token, (message, on_reply) in waiting.items():
+            on_reply(_refusal(message, token, errno.ECONNRESET))
         self._on_stopped(self)
+
+
+def _refusal(message: initclient.Request, token: int, error: int) -> Reply:
+    """The answer to a request that pid 1 did not live to give. Pure."""
+    if isinstance(message, initclient.Spawn):
+        return initclient.SpawnReply(token, error, initclient.SpawnStage.FORK, 0, 0)
+    if isinstance(message, initclient.Open):
+        return initclient.OpenReply(token, error, -1)
+    return initclient.Done(token, error)
 
 
 def socket_path(identity: str) -> str:

@@ -40,10 +40,11 @@ def compose_environment(
 
 def language_of(locale_file: str) -> str:
     """The LANG of /etc/default/locale or /etc/locale.conf (locale.conf(5)); "" if it has none."""
-    for line in locale_file.splitlines():
+    for line in locale_file.split("\n"):
         name, _, value = line.strip().partition("=")
         if name == "LANG":
-            return value.strip("\"'")
+            value = value.strip("\"'")
+            return value if value.isascii() and value.isprintable() else ""
     return ""
 
 

@@ -6,8 +6,11 @@ import os
 
 from guest.agent.beneath import open_beneath, read_beneath
 from guest.agent.environment import language_of
-from guest.agent.users import User, find_user
+from guest.agent.users import MAX_ID, User, find_user
 from wire.agent import RootDescription
+
+_MAX_TEXT = 256
+"""Characters kept of what a tree says of itself: a reply must fit into a frame."""
 
 
 def exists_beneath(root: str, path: str) -> bool:
@@ -27,8 +30,8 @@ def describe_root(root: str) -> RootDescription:
     name, uid = _distribution_conf(read_beneath(root, "/etc/wsl-distribution.conf"))
     return RootDescription(
         is_root=True,
-        os_id=release.get("ID", ""),
-        os_version=release.get("VERSION_ID", ""),
+        os_id=release.get("ID", "")[:_MAX_TEXT],
+        os_version=release.get("VERSION_ID", "")[:_MAX_TEXT],
         default_name=name,
         default_uid=uid,
     )
@@ -47,8 +50,9 @@ def _distribution_conf(text: str) -> tuple[str, int]:
     parser = configparser.ConfigParser(strict=False, interpolation=None)
     try:
         parser.read_string(text)
-        name = parser.get("oobe", "defaultName", fallback="")
-        return name, parser.getint("oobe", "defaultUid", fallback=0)
+        name = parser.get("oobe", "defaultName", fallback="")[:_MAX_TEXT]
+        uid = parser.getint("oobe", "defaultUid", fallback=0)
+        return name, uid if 0 <= uid <= MAX_ID else 0
     except (configparser.Error, ValueError):
         return "", 0
 

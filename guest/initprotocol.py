@@ -101,7 +101,7 @@ class Spawn(NamedTuple):
 
     `environment` holds NAME=value. `file` is looked up in its PATH unless it has a slash. The
     first of `directories` that the new user can enter is the working directory; with none, "/".
-    With `terminal`, descriptor 0 becomes the controlling terminal.
+    With `terminal`, the first descriptor that is one becomes the controlling terminal.
     """
 
     argv: tuple[bytes, ...]

@@ -15,7 +15,7 @@
  *     i32 errno           0: it was done
  *
  * SPAWN (1), three descriptors: 0, 1 and 2 of the new process
- *     u32 flags           1: descriptor 0 is a terminal; make it the controlling one
+ *     u32 flags           1: the first descriptor that is a terminal becomes the controlling one
  *     u32 uid, u32 gid
  *     u32 ngroups, u32 group[ngroups]
  *     u32 umask
@@ -93,7 +93,7 @@ enum spawn_stage {
     SPAWN_STAGE_FORK = 1,     /* resources of the init: memory, processes, descriptors, bounds */
     SPAWN_STAGE_FDS = 2,      /* descriptors 0, 1 and 2 */
     SPAWN_STAGE_SESSION = 3,  /* setsid(2) */
-    SPAWN_STAGE_TERMINAL = 4, /* TIOCSCTTY */
+    SPAWN_STAGE_TERMINAL = 4, /* none of the three is one; TIOCSCTTY */
     SPAWN_STAGE_IDS = 5,      /* groups, gid, uid */
     SPAWN_STAGE_CWD = 6,      /* no directory could be entered; errno is the first one's */
     SPAWN_STAGE_EXEC = 7,     /* execve(2), or the time for all of this ran out: ETIMEDOUT */

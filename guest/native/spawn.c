@@ -103,31 +103,37 @@ static enum spawn_stage become(const struct spawn_request *request, size_t *dire
     return SPAWN_STAGE_NONE;
 }
 
+_Noreturn static void fail(enum spawn_stage stage, int error, size_t directory)
+{
+    send_record(stage, error, directory);
+    _exit(EXIT_NOT_STARTED);
+}
+
+/* When RECORD_FD may not be the record pipe yet. */
+_Noreturn static void fail_early(int record, enum spawn_stage stage)
+{
+    int error = errno;
+
+    dup2(record, RECORD_FD);
+    fail(stage, error, 0);
+}
+
 _Noreturn static void run_child(const struct spawn_request *request,
                                 const int fds[PROTOCOL_SPAWN_FDS], int proc, int record)
 {
     size_t directory = 0;
-    bool scored = reset_oom_score(proc);
-    int error = errno;
 
-    if (!set_descriptors(fds, record)) {
-        /* RECORD_FD may not be the pipe yet. */
-        error = errno;
-        dup2(record, RECORD_FD);
-        send_record(SPAWN_STAGE_FDS, error, 0);
-        _exit(EXIT_NOT_STARTED);
-    }
-    enum spawn_stage stage = scored ? become(request, &directory) : SPAWN_STAGE_FORK;
-    if (stage == SPAWN_STAGE_NONE) {
-        if (directory != 0)
-            send_record(SPAWN_STAGE_NONE, 0, directory);
-        stage = SPAWN_STAGE_EXEC;
-        error = program_exec(request->file, request->argv, request->env);
-    } else if (scored) {
-        error = errno;
-    }
-    send_record(stage, error, directory);
-    _exit(EXIT_NOT_STARTED);
+    if (!reset_oom_score(proc))
+        fail_early(record, SPAWN_STAGE_FORK);
+    if (!set_descriptors(fds, record))
+        fail_early(record, SPAWN_STAGE_FDS);
+    enum spawn_stage stage = become(request, &directory);
+    if (stage != SPAWN_STAGE_NONE)
+        fail(stage, errno, 0);
+    if (directory != 0)
+        send_record(SPAWN_STAGE_NONE, 0, directory);
+    int error = program_exec(request->file, request->argv, request->env);
+    fail(SPAWN_STAGE_EXEC, error, directory);
 }
 
 int spawn_start(const struct spawn_request *request, const int fds[PROTOCOL_SPAWN_FDS], int proc,

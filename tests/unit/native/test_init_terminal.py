@@ -122,6 +122,21 @@ def test_a_controlling_terminal_that_is_none(client: Client) -> None:
     assert (reply.error, reply.stage) == (errno.ENOTTY, SpawnStage.TERMINAL)
 
 
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_the_first_descriptor_that_is_a_terminal(
+    client: Client, terminal: Terminal, at: int
+) -> None:
+    with open(os.devnull, "r+b") as null:
+        fds = [null.fileno()] * 3
+        fds[at] = terminal.slave
+        script = shell('read -r line < /dev/tty; echo "got $line" > /dev/tty')
+        reply = client.spawn(script._replace(terminal=True), fds)
+    assert reply.error == 0
+    terminal.type(b"text\n")
+    terminal.read_until(b"got text\r\n")
+    assert client.wait_exit(reply.pid).status == 0
+
+
 def test_a_terminal_that_another_session_has(client: Client, terminal: Terminal) -> None:
     slave = os.dup(terminal.slave)
     pid = terminal.start(client, Spawn((b"sleep", b"1000"), (PATH,), b"sleep"))

@@ -31,7 +31,7 @@ class FakeFiles:
 
     def answer(self, question: str, text: str) -> str:
         self.asked[question] += 1
-        if text.startswith("E") and text in errno.errorcode.values():
+        if text.startswith("E") and hasattr(errno, text):
             number = getattr(errno, text)
             raise OSError(number, os.strerror(number))
         return text

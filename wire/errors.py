@@ -37,6 +37,10 @@ class PathError(WireError):
         self.hint = hint
         self.number = number
 
+    def about(self, path: str) -> PathError:
+        """The same of `path`, for which the path that this one is about was put together."""
+        return PathError(path, self.reason, hint=self.hint, number=self.number)
+
 
 class ArgumentError(WireError):
     """Text that no Windows process can be given: its argument, or a variable's name or value.

@@ -100,9 +100,15 @@ class Translator:
         a relative one unless `absolute` is set or it leads out of that directory. `\name` is
         taken from the root of the drive that the directory is on. Raises PathError.
         """
+        try:
+            return self._to_linux(path, getcwd, absolute)
+        except PathError as error:
+            raise error.about(path) from None
+
+    def _to_linux(self, path: str, getcwd: Callable[[], str], absolute: bool) -> str:
         unified = unify(path, "\\")
         if is_absolute(unified):
-            return self.absolute_to_linux(path)
+            return self.absolute_to_linux(unified)
         directory = _ask(getcwd, path)
         start = self.absolute_to_windows(directory)
         if unified.startswith("\\"):
@@ -132,11 +138,17 @@ class Translator:
         the current directory. Raises PathError.
         """
         resolved = _resolve(path, realpath) if realpath is not None else None
-        if resolved is not None:
-            slash = "/" if path.endswith("/") else ""
-            return self.absolute_to_windows(resolved + slash)
-        if path.startswith("/"):
-            return self.absolute_to_windows(path)
+        try:
+            if resolved is not None:
+                slash = "/" if path.endswith("/") else ""
+                return self.absolute_to_windows(resolved + slash)
+            if path.startswith("/"):
+                return self.absolute_to_windows(path)
+            return self._relative_to_windows(path, getcwd, absolute)
+        except PathError as error:
+            raise error.about(path) from None
+
+    def _relative_to_windows(self, path: str, getcwd: Callable[[], str], absolute: bool) -> str:
         directory = _ask(getcwd, path)
         translated = self.absolute_to_windows(f"{directory}/{path}")
         if absolute:

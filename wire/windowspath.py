@@ -105,6 +105,8 @@ def canonical_windows_path(path: str) -> str:
         if fold(unified).startswith(fold(_LONG_UNC)):
             unified = "\\\\" + unified[len(_LONG_UNC) :]
     is_unc = unified.startswith("\\\\")
+    if is_unc and unified[2:].partition("\\")[0] in ("", ".", "?"):
+        raise PathError(path, "names no server")
     if not is_unc and unified[1:3] != ":\\":
         raise PathError(
             path,

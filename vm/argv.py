@@ -26,8 +26,11 @@ SCSI_BUS = "scsi0.0"
 """The bus distribution disks are plugged into: virtio-scsi controller `scsi0`, channel 0."""
 
 CPU_MODELS: Mapping[Accelerator, str] = {
-    # la57 off: Linux would use five-level page tables, one more memory access per TLB miss.
-    Accelerator.TCG: "max,la57=off,-erms,-smap,-smep",
+    # Features that cost an emulated processor more than they bring: la57 (one more memory access
+    # per TLB miss), erms (makes Linux copy and clear with `rep movsb`, which TCG executes byte by
+    # byte: pipes get three times slower), smap and smep (each access to user memory ends a
+    # translation block twice; in the guest they guard the guest against itself only).
+    Accelerator.TCG: "max,la57=off,erms=off,smap=off,smep=off",
     Accelerator.KVM: "host",
     Accelerator.HVF: "host",
     # `host` and `max` fail on some processors under WHPX (QEMU issues 858, 1043); this is the

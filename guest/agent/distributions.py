@@ -103,7 +103,8 @@ class Distribution:
             messages = self._client.on_readable()
         except (OSError, initclient.InitError) as error:
             # Nothing can be asked of it any more; its death is noticed by pidfd.
-            print(f"agent: {self.name}: lost its init: {error}", file=sys.stderr)
+            if not isinstance(error, initclient.InitClosedError):
+                print(f"agent: {self.name}: lost its init: {error}", file=sys.stderr)
             self._is_lost = True
             self._loop.forget(self._client.fileno())
             self.kill()
@@ -217,14 +218,32 @@ def _spawn_and_wait_ready(argv: list[str], listen_fd: int) -> int:
 def end_init(distribution: Distribution, grace_s: float) -> None:
     """See a distribution's processes off, then unmount its disk; for worker threads.
 
-    The caller has already asked them to end. Raises AgentError when the disk stays busy.
+    The caller has already asked them to end; pid 1 itself waits for its kill. Raises AgentError
+    when the disk stays busy.
     """
-    if not distribution.wait_stopped(grace_s):
+
+    def is_empty() -> bool:
+        return distribution.wait_stopped(0) or _count_processes(distribution.identity) <= 1
+
+    try:
+        wait_until(is_empty, grace_s, f"the processes of {distribution.name} to end")
+    except AgentError:
+        pass  # they have had their time
+    if not distribution.wait_stopped(0):
         distribution.kill()
         if not distribution.wait_stopped(START_TIMEOUT_S):
             raise AgentError(f"the processes of {distribution.name} do not die")
     remove_traces(distribution.identity)
     disks.unmount_disk(distribution.disk)
+
+
+def _count_processes(identity: str) -> float:
+    """Processes and threads of a distribution, pid 1 among them; infinite where nobody counts."""
+    try:
+        with open(f"{CGROUPS}/{identity}/pids.current") as file:
+            return int(file.read())
+    except OSError:
+        return float("inf")
 
 
 def remove_traces(identity: str) -> None:

@@ -75,6 +75,8 @@ def export_archive(
     try:
         _receive_archive(connection, request, writer, progress)
         writer.complete()
+    except BrokenPipeError:
+        raise  # the reader of standard output has what it wanted
     except OSError as error:
         raise ClientError(
             failures.EXPORT_FAILED,

@@ -16,6 +16,8 @@ from wire.flow import ReceiveWindow, SendWindow
 from wire.frame import CREDIT_PAYLOAD, MAX_DATA_BYTES, Frame, FrameKind, StreamId, decode_credit
 
 _KEPT_BYTES = 2048
+_HANG_UP_TIMEOUT_S = 20.0
+"""For bsdtar to end when it is hung up."""
 
 
 class Complaints:
@@ -67,6 +69,15 @@ class ArchiveRelay(Relay):
                     FrameKind.CREDIT, StreamId.STDERR, self.number, CREDIT_PAYLOAD.pack(credit)
                 )
 
+    async def wait_ended(self) -> Exited:
+        """As a Relay's; when cancelled, it sees bsdtar off the disk first."""
+        try:
+            return await super().wait_ended()
+        except asyncio.CancelledError:
+            self.hang_up()
+            await asyncio.wait({self._ended}, timeout=_HANG_UP_TIMEOUT_S)
+            raise
+
 
 class FileFeed:
     """Sends an archive of the host to bsdtar's stdin. Implements service.link.Session."""
@@ -112,16 +123,20 @@ class FileFeed:
         self._changed.set()
         if not self._ended.done():
             self._ended.set_exception(error)
+            self._ended.exception()  # nobody may be waiting, and that is no news for the log
 
     async def run(self) -> Exited:
         """Send the whole archive; returns how bsdtar ended. Raises ServiceError."""
         try:
             await self._send()
+            return await asyncio.shield(self._ended)
         except BaseException:
-            # bsdtar must neither wait for the rest nor take the first half for a whole.
-            self._link.send_event(Hangup(session=self.number))
+            # bsdtar must neither wait for the rest nor take the first half for a whole, and it
+            # must have left the disk before that is unmounted.
+            if not self._ended.done():
+                self._link.send_event(Hangup(session=self.number))
+                await asyncio.wait({self._ended}, timeout=_HANG_UP_TIMEOUT_S)
             raise
-        return await self._ended
 
     async def _send(self) -> None:
         while not self._stopped:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hmac
 import logging
 import os
 from collections.abc import Awaitable, Callable, Coroutine
@@ -14,7 +15,7 @@ from wire import failures
 from wire.client import Greeting, Quit, Ready
 from wire.codec import Message, decode_message, encode_message
 from wire.common import PROTOCOL_VERSION, Progress, Resize, Signal
-from wire.errors import FlowError, MessageError, WireError
+from wire.errors import FlowError, FrameError, MessageError, WireError
 from wire.frame import Frame, FrameKind, FrameReader, Role, encode_frame
 from wire.version import VERSION
 
@@ -25,6 +26,12 @@ Handler = Callable[["Client", Message], Awaitable[Message]]
 
 _EARLY_LIMIT_BYTES = 4 * 1024 * 1024
 """Stream frames that may wait while the machine boots: one window and then some."""
+_EARLY_LIMIT = 100_000
+_EARLY_EVENTS_LIMIT = 1000
+_REQUESTS_LIMIT = 100
+"""Requests of one client under way at once; a command has one."""
+_UNREAD_LIMIT_BYTES = 8 * 1024 * 1024
+"""What may wait for a client to read it: a window for each stream, and messages."""
 
 
 class Client(asyncio.BufferedProtocol):
@@ -43,7 +50,7 @@ class Client(asyncio.BufferedProtocol):
         self._relay: Relay | None = None
         self._early: list[tuple[int, int, bytes]] = []
         self._early_bytes = 0
-        self._early_frames: list[Message] = []
+        self._early_events: list[Message] = []
         self.version = ""
 
     # -- transport -----------------------------------------------------------------------------
@@ -52,6 +59,17 @@ class Client(asyncio.BufferedProtocol):
         """asyncio: somebody has connected."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        transport.set_write_buffer_limits(high=_UNREAD_LIMIT_BYTES)
+
+    def pause_writing(self) -> None:
+        """asyncio: the client reads less than it asks for, so nothing more is asked of us."""
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """asyncio: the client has caught up."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """asyncio: the client is gone; what it was waiting for is stopped."""
@@ -73,8 +91,13 @@ class Client(asyncio.BufferedProtocol):
             for frame in self._reader.frames():
                 self._on_frame(frame)
         except WireError as error:
-            log.warning("malformed data from a client: %s", error)
-            self.disconnect()
+            self._distrust(error)
+
+    def _distrust(self, error: WireError) -> None:
+        """The client sent what it must not. It alone pays, at once: it may not even read."""
+        log.warning("malformed data from a client: %s", error)
+        if self._transport is not None:
+            self._transport.abort()
 
     def disconnect(self) -> None:
         """Close the connection once everything sent has been written."""
@@ -86,6 +109,8 @@ class Client(asyncio.BufferedProtocol):
     def _on_frame(self, frame: Frame) -> None:
         if frame.kind == FrameKind.MESSAGE:
             self._on_message(frame, decode_message(frame.payload))
+        elif frame.kind == FrameKind.RESET:
+            raise FrameError("a client sent a reset")
         elif not self._greeted or frame.channel != CLIENT_SESSION:
             raise FlowError(f"no session {frame.channel} is open")
         elif self._relay is not None:
@@ -97,7 +122,7 @@ class Client(asyncio.BufferedProtocol):
         """Stream frames may come before the process runs: the client does not wait for that."""
         if frame.kind == FrameKind.DATA:
             self._early_bytes += len(frame.payload)
-        if self._early_bytes > _EARLY_LIMIT_BYTES or len(self._early) > 100_000:
+        if self._early_bytes > _EARLY_LIMIT_BYTES or len(self._early) > _EARLY_LIMIT:
             raise FlowError("too much data before the session has started")
         self._early.append((frame.kind, frame.stream, bytes(frame.payload)))
 
@@ -107,19 +132,24 @@ class Client(asyncio.BufferedProtocol):
         elif frame.stream == Role.REQUEST:
             if self._is_foreign and not isinstance(message, Quit):
                 return  # the reply to its greeting has told it why
+            if len(self._tasks) > _REQUESTS_LIMIT:
+                raise MessageError("too many requests at once")
             self.follow(self._answer(frame.channel, message))
         elif isinstance(message, Resize | Signal):
             if self._relay is not None:
                 self._relay.on_client_event(message)
+            elif len(self._early_events) < _EARLY_EVENTS_LIMIT:
+                self._early_events.append(message)
             else:
-                self._early_frames.append(message)
+                raise MessageError("too many events before the session has started")
         else:
             raise MessageError(f"{message.NAME} is not for the service")
 
     def _greet(self, number: int, message: Message) -> None:
         if not isinstance(message, Greeting):
             raise MessageError(f"{message.NAME} before the greeting")
-        if self._token and message.token != self._token:
+        wanted, given = os.fsencode(self._token), os.fsencode(message.token)
+        if wanted and not hmac.compare_digest(wanted, given):
             raise MessageError("the greeting has the wrong token")
         self.version = message.version
         if message.protocol != PROTOCOL_VERSION or message.version != VERSION:
@@ -140,8 +170,9 @@ class Client(asyncio.BufferedProtocol):
             answer = await self._handle(self, request)
         except ServiceError as error:
             answer = error.to_failure()
-        except asyncio.CancelledError:
-            raise
+        except WireError as error:
+            self._distrust(error)  # in the stream frames that had come before the session
+            return
         except Exception as error:
             log.exception("%s failed", request.NAME)
             answer = ServiceError(
@@ -162,7 +193,8 @@ class Client(asyncio.BufferedProtocol):
     def start_relay(self, relay: Relay) -> None:
         """The agent knows the session now: pass on what has come for it, and all that will.
 
-        Raises ServiceError if this connection has had its session already.
+        Raises ServiceError if this connection has had its session already, WireError if what
+        has come breaks the rules.
         """
         if self._relay is not None:
             raise ServiceError(failures.PROTOCOL, "this connection has a session already")
@@ -170,9 +202,9 @@ class Client(asyncio.BufferedProtocol):
         early, self._early = self._early, []
         for kind, stream, payload in early:
             relay.on_client_frame(Frame(kind, stream, CLIENT_SESSION, memoryview(payload)))
-        for event in self._early_frames:
+        for event in self._early_events:
             relay.on_client_event(event)
-        self._early_frames.clear()
+        self._early_events.clear()
 
     def send_event(self, event: Message) -> None:
         """Send an event."""

@@ -7,14 +7,14 @@ import itertools
 import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol, TypeVar
 
 from service.errors import LinkLost, ServiceError
 from wire import failures
 from wire.codec import Message, decode_message, encode_message
 from wire.common import Exited, Failure
-from wire.errors import MessageError, WireError
+from wire.errors import FrameError, MessageError, WireError
 from wire.frame import Frame, FrameKind, FrameReader, Role, encode_frame
 from wire.preamble import ECHO, MAGIC, NONCE_BYTES, PreambleScanner
 
@@ -84,8 +84,7 @@ class AgentLink(asyncio.BufferedProtocol):
                 self._synchronise(bytes(self._reader.space()[:nbytes]))
                 return
             self._reader.received(nbytes)
-            for frame in self._reader.frames():
-                self._on_frame(frame)
+            self._dispatch(self._reader.frames())
         except WireError as error:
             self._distrust(error)
 
@@ -104,8 +103,16 @@ class AgentLink(asyncio.BufferedProtocol):
             return
         self._scanner = None
         self._synchronised.set()
-        for frame in self._reader.feed(rest):
-            self._on_frame(frame)
+        self._dispatch(self._reader.feed(rest))
+
+    def _dispatch(self, frames: Iterator[Frame]) -> None:
+        for frame in frames:
+            try:
+                self._on_frame(frame)
+            except WireError:
+                raise
+            except Exception:  # asyncio would close the port, and with it the way to the agent
+                log.exception("a frame of the agent could not be handled")
 
     def _distrust(self, error: WireError) -> None:
         """The agent sent what it must not: start the link anew, and let the user know why."""
@@ -143,6 +150,8 @@ class AgentLink(asyncio.BufferedProtocol):
     # -- frames --------------------------------------------------------------------------------
 
     def _on_frame(self, frame: Frame) -> None:
+        if frame.kind == FrameKind.RESET:
+            raise FrameError("the agent sent a reset")
         if frame.kind != FrameKind.MESSAGE:
             session = self._sessions.get(frame.channel)
             if session is not None:
@@ -153,27 +162,35 @@ class AgentLink(asyncio.BufferedProtocol):
             future = self._replies.pop(frame.channel, None)
             if future is not None and not future.done():
                 future.set_result(message)
+        elif frame.stream != Role.EVENT:
+            raise MessageError(f"the agent sent a request: {message.NAME}")
         elif isinstance(message, Exited):
             session = self._sessions.pop(message.session, None)
             if session is not None:
                 session.on_exit(message)
-        elif frame.stream == Role.EVENT:
-            self._on_event(message)
         else:
-            raise MessageError(f"the agent sent a request: {message.NAME}")
+            self._on_event(message)
 
     async def request(self, message: Message, reply: type[M], timeout_s: float = 60) -> M:
         """Send a request and wait for its reply.
 
-        Raises ServiceError: the agent's own Failure, LinkLost, or a timeout.
+        Raises ServiceError: the agent's own Failure, LinkLost, a timeout, or that the request
+        does not fit into a frame.
         """
         if not self._synchronised.is_set():
             raise LinkLost("the agent in the virtual machine does not answer")
         number = next(self._numbers)
+        try:
+            frame = encode_frame(FrameKind.MESSAGE, Role.REQUEST, number, encode_message(message))
+        except FrameError as error:
+            raise ServiceError(
+                failures.PROTOCOL,
+                f"the request {message.NAME!r} is too long: {error}",
+                hint="Pass long lists through standard input or a file.",
+            ) from None
         future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         self._replies[number] = future
-        payload = encode_message(message)
-        self._write(encode_frame(FrameKind.MESSAGE, Role.REQUEST, number, payload))
+        self._write(frame)
         try:
             async with asyncio.timeout(timeout_s):
                 answer = await future

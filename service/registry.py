@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,11 +60,18 @@ class Registry:
             text = path.read_text(encoding="utf-8")
         except FileNotFoundError:
             return
-        except (OSError, UnicodeDecodeError) as error:
+        except OSError as error:
+            # Not damaged as far as anybody knows: it stays where it is.
+            raise ServiceError(
+                failures.REGISTRY,
+                f"the list of distributions could not be read: {error}",
+                hint="Make it readable for you, or set ISTHMUS_HOME to another directory.",
+            ) from None
+        except UnicodeDecodeError as error:
             self._set_aside(str(error))
         try:
             self._records, self._default = _parse(text)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             self._set_aside(str(error))
 
     def _set_aside(self, why: str) -> None:
@@ -163,19 +170,22 @@ class Registry:
 
 
 def _parse(text: str) -> tuple[tuple[Record, ...], str]:
-    """Raises ValueError, KeyError or TypeError for anything but a registry."""
+    """Raises ValueError, KeyError, TypeError or RecursionError for anything but a registry."""
     body = json.loads(text)
     if body["version"] != FORMAT_VERSION:
         raise ValueError(f"it has format {body['version']}, this program reads {FORMAT_VERSION}")
     records = tuple(Record(**item) for item in body["distributions"])
     for record in records:
+        if not _is_well_typed(record):
+            raise TypeError(f"the entry {record.name!r} is damaged")
         if not _IDENTITY.fullmatch(record.identity) or not _NAME.fullmatch(record.name):
             raise ValueError(f"the entry {record.name!r} is damaged")
-        well_typed = (
-            isinstance(record.disk, str)
-            and isinstance(record.default_uid, int)
-            and isinstance(record.run_oobe, bool)
-        )
-        if not well_typed:
-            raise TypeError(f"the entry {record.name!r} is damaged")
+    for field in ("identity", "name"):
+        if len({getattr(record, field).casefold() for record in records}) < len(records):
+            raise ValueError(f"two entries have the same {field}")
     return records, str(body["default"])
+
+
+def _is_well_typed(record: Record) -> bool:
+    """Whether each field has the type it is annotated with; annotations are text here."""
+    return all(type(getattr(record, field.name)).__name__ == field.type for field in fields(record))

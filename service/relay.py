@@ -52,6 +52,23 @@ class Allowance:
             raise FlowError(f"too much credit on stream {frame.stream}")
 
 
+INPUTS = (StreamId.STDIN, StreamId.TERMINAL)
+"""Streams on which the side of the client sends data."""
+OUTPUTS = (StreamId.STDOUT, StreamId.STDERR, StreamId.TERMINAL)
+"""Streams on which the side of the process sends data."""
+
+
+def check_direction(frame: Frame, inputs: tuple[int, ...]) -> None:
+    """Refuse a frame whose sender may not send that kind on that stream. Raises FlowError.
+
+    `inputs` are the streams that it sends data on; on the terminal both do.
+    """
+    is_sent = frame.kind in (FrameKind.DATA, FrameKind.EOF)
+    is_input = frame.stream in inputs
+    if frame.stream != StreamId.TERMINAL and is_sent != is_input:
+        raise FlowError(f"frame kind {frame.kind} came the wrong way on stream {frame.stream}")
+
+
 class Relay:
     """Joins session 1 of a client to a session of the agent. Implements service.link.Session."""
 
@@ -67,10 +84,9 @@ class Relay:
     # -- from the agent ------------------------------------------------------------------------
 
     def on_frame(self, frame: Frame) -> None:
-        """service.link.Session: pass a stream frame on to the client."""
+        """service.link.Session: pass a stream frame on to the client. Raises FlowError."""
+        check_direction(frame, inputs=OUTPUTS)
         if frame.kind == FrameKind.DATA:
-            if frame.stream == StreamId.STDIN:
-                raise FlowError("the agent sent data on stdin")
             self._output.spend(frame)
         elif frame.kind == FrameKind.CREDIT:
             self._input.add(frame)
@@ -98,14 +114,14 @@ class Relay:
         """service.link.Session: the link broke."""
         if not self._ended.done():
             self._ended.set_exception(error)
+            self._ended.exception()  # nobody may be waiting, and that is no news for the log
 
     # -- from the client -----------------------------------------------------------------------
 
     def on_client_frame(self, frame: Frame) -> None:
         """Pass a stream frame on to the agent. Raises FlowError."""
+        check_direction(frame, inputs=INPUTS)
         if frame.kind == FrameKind.DATA:
-            if frame.stream in (StreamId.STDOUT, StreamId.STDERR):
-                raise FlowError("a client sent data on an output stream")
             self._input.spend(frame)
         elif frame.kind == FrameKind.CREDIT:
             self._output.add(frame)
@@ -137,7 +153,7 @@ class Relay:
 
     async def wait_ended(self) -> Exited:
         """Wait for the process's end. Raises ServiceError if the link breaks before."""
-        return await self._ended
+        return await asyncio.shield(self._ended)
 
     def drop(self) -> None:
         """The agent refused to start the process."""

@@ -121,6 +121,8 @@ def _check_header(length: int, kind: int, stream: int, reserved: int, channel: i
     first_channel = 1 if kind in _STREAM_KINDS else 0
     if not first_channel <= channel <= MAX_CHANNEL:
         raise FrameError(f"frame kind {kind} has channel {channel}")
+    if kind == FrameKind.RESET and (stream or channel):
+        raise FrameError(f"a reset of stream {stream}, channel {channel}")
 
 
 class FrameReader:

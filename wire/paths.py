@@ -74,24 +74,31 @@ class Translator:
 
         Raises PathError where it leads above the root, or has no Windows name.
         """
-        collapsed = collapse(path, "/")
-        if collapsed is None or not path.startswith("/"):
-            reason = "leads above the root" if collapsed is None else "is not absolute"
-            raise PathError(path, reason)
-        mount = self._mounts.holding(collapsed)
-        if mount is not None and mount.windows is not None:
-            # A mount point ends with "/" only where it is the root itself.
-            below = escape(collapsed[len(mount.point.rstrip("/")) :])
-            # A drive's root needs its separator: C: alone is a relative path.
-            is_drive = len(mount.windows) == len("C:")
-            return mount.windows + (below or ("\\" if is_drive else ""))
+        on_drive = self.drive_path(path)
+        if on_drive is not None:
+            return on_drive
         if not self._distribution:
             raise PathError(
                 path,
                 "is not on a drive, and the distribution's name is not known",
                 hint="Set WSL_DISTRO_NAME.",
             )
-        return f"\\\\{SERVERS[0]}\\{self._distribution}{escape(collapsed)}"
+        return f"\\\\{SERVERS[0]}\\{self._distribution}{escape(_collapse(path))}"
+
+    def drive_path(self, path: str) -> str | None:
+        """As absolute_to_windows(), but None for what does not lie on a drive.
+
+        For what a Windows process has to open itself: its program, its directory.
+        """
+        collapsed = _collapse(path)
+        mount = self._mounts.holding(collapsed)
+        if mount is None or mount.windows is None:
+            return None
+        # A mount point ends with "/" only where it is the root itself.
+        below = escape(collapsed[len(mount.point.rstrip("/")) :])
+        # A drive's root needs its separator: C: alone is a relative path.
+        is_drive = len(mount.windows) == len("C:")
+        return mount.windows + (below or ("\\" if is_drive else ""))
 
     def to_linux(self, path: str, getcwd: Callable[[], str], *, absolute: bool = False) -> str:
         r"""The Linux path of the Windows path `path`, which may be relative.
@@ -159,6 +166,15 @@ class Translator:
 def with_slashes(windows_path: str) -> str:
     """`windows_path` with "/" for every separator, as `wslpath -m` prints it."""
     return unify(windows_path, "/")
+
+
+def _collapse(path: str) -> str:
+    if not path.startswith("/"):
+        raise PathError(path, "is not absolute")
+    collapsed = collapse(path, "/")
+    if collapsed is None:
+        raise PathError(path, "leads above the root")
+    return collapsed
 
 
 def _resolve(path: str, realpath: Callable[[str], str]) -> str | None:

@@ -127,6 +127,16 @@ def test_a_path_seen_from_its_parent_is_its_name(path: str) -> None:
     assert absolute == OURS_ONLY.absolute_to_windows(path)
 
 
+def test_what_lies_on_a_drive() -> None:
+    assert OURS_ONLY.drive_path("/mnt/c/a:b") == "C:\\a\uf03ab"
+    assert OURS_ONLY.drive_path("/mnt/d/") == "D:\\"
+    assert OURS_ONLY.drive_path("/home/me") is None
+    assert OURS_ONLY.drive_path("/mnt/c/../x") is None
+    for path in ["", "mnt/c", "/.."]:
+        with pytest.raises(PathError):
+            OURS_ONLY.drive_path(path)
+
+
 def test_realpath_decides_before_names_do() -> None:
     assert OURS_ONLY.to_windows("x", nowhere, lambda _: "/mnt/d/x") == "D:\\x"
     assert OURS_ONLY.to_windows("x/", nowhere, lambda _: "/mnt/d") == "D:\\"

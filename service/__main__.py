@@ -6,4 +6,5 @@ import sys
 
 from service.main import main
 
-sys.exit(main())
+if __name__ == "__main__":  # a process started by service.apart imports this module as well
+    sys.exit(main())

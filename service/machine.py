@@ -14,6 +14,7 @@ from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 
+from service.apart import run_apart
 from service.errors import LinkLost, ServiceError
 from service.link import AgentLink
 from service.settings import SettingsFile
@@ -21,7 +22,7 @@ from vm.cache import JsonCache
 from vm.errors import VmError
 from vm.find import find_qemu
 from vm.image.errors import ImageError
-from vm.image.prepare import prepare
+from vm.image.prepare import find_prepared, prepare
 from vm.image.update import boot_failed, confirm_boot
 from vm.machine import VirtualMachine
 from vm.probe import choose_accelerator
@@ -137,7 +138,7 @@ class Machine:
             self._last_death = ""
         try:
             qemu = await find_qemu(cache=self._host_cache)
-            image = await self._prepare_image(report)
+            image = await self.prepare_image(report)
             try:
                 return await self._boot(qemu, image, report)
             except BootFailure as error:
@@ -147,23 +148,21 @@ class Machine:
                     raise
                 log.error("%s did not boot, going back to the one before: %s", image, error)
                 report(f"The new kernel {image.release} does not boot; going back", 0, 0, "")
-                return await self._boot(qemu, await self._prepare_image(report), report)
+                return await self._boot(qemu, await self.prepare_image(report), report)
         except VmError as error:
             code = failures.IMAGE_FAILED if isinstance(error, ImageError) else failures.VM_FAILED
             raise ServiceError(code, error.message, hint=error.hint) from error
 
-    async def _prepare_image(self, report: Report) -> BootImage:
+    async def prepare_image(self, report: Report) -> BootImage:
         """The kernel and system image to boot; downloading and building may take a while."""
-        loop = asyncio.get_running_loop()
+        ready = await asyncio.to_thread(find_prepared)
+        if ready is not None:
+            return ready
 
         def tell(label: str, done: int, total: int) -> None:
-            loop.call_soon_threadsafe(report, label, done, total, "bytes")
+            report(label, done, total, "bytes")
 
-        return await asyncio.to_thread(self.prepare_image, tell)
-
-    def prepare_image(self, tell: Callable[[str, int, int], None]) -> BootImage:
-        """What would be booted now; blocks, for worker threads. Raises vm.errors.VmError."""
-        return prepare(tell)
+        return await run_apart(prepare, tell)
 
     async def _boot(self, qemu: Qemu, image: BootImage, report: Report) -> AgentLink:
         settings = self.settings.current()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from service.apart import run_apart
 from service.archiver import ArchiveRelay, FileFeed
 from service.archives import open_tar
 from service.client import Client
@@ -24,7 +25,6 @@ from service.registry import Record
 from service.relay import CLIENT_SESSION, Relay
 from service.rootfs import RootfsSource, catalogue, find_source, obtain
 from service.status import status_report
-from vm.errors import VmError
 from vm.image.errors import ImageError
 from vm.image.update import update
 from wire import client as messages
@@ -295,17 +295,9 @@ class Operations:
         return status_report(self._machine, self._registry, self._places)
 
     async def _update(self, client: Client, request: messages.Update) -> Message:
-        loop = asyncio.get_running_loop()
-
-        def tell(label: str, done: int, total: int) -> None:
-            loop.call_soon_threadsafe(client.progress, label, done, total)
-
         before = self._machine.image
-        try:
-            is_new = await asyncio.to_thread(update, tell)
-            image = await asyncio.to_thread(self._machine.prepare_image, tell)
-        except VmError as error:
-            raise ServiceError(failures.IMAGE_FAILED, error.message, hint=error.hint) from error
+        is_new = await run_apart(update, client.progress)
+        image = await self._machine.prepare_image(client.progress)
         return messages.Updated(
             kernel=image.release, previous=before.release if before else "", is_new=is_new
         )

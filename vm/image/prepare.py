@@ -51,12 +51,8 @@ def prepare(
     Raises ImageError: ArchiveError and its kinds, BuildFailed, BuildUnsupported, ToolMissing,
     CacheBusy, ReleaseInvalid.
     """
-    installed = release.find_release()
-    if installed is not None:
-        return release.load_release(installed, pvh=pvh)
     cache = cache or Cache()
-    selected = _selected(cache)
-    image = _cached(cache, *selected, pvh) if selected else None
+    image = find_prepared(pvh=pvh, cache=cache)
     if image is not None:
         return image
     system.check_host()
@@ -65,6 +61,19 @@ def prepare(
         # Another process may have done all of it while this one waited.
         image = _cached(cache, generation, resolution, pvh)
         return image or _build(cache, generation, resolution, pvh, progress)
+
+
+def find_prepared(*, pvh: bool = True, cache: Cache | None = None) -> BootImage | None:
+    """What `prepare` returns at once; None where it would have to fetch or build.
+
+    Raises ReleaseInvalid.
+    """
+    installed = release.find_release()
+    if installed is not None:
+        return release.load_release(installed, pvh=pvh)
+    cache = cache or Cache()
+    selected = _selected(cache)
+    return _cached(cache, *selected, pvh) if selected else None
 
 
 def prepare_each(

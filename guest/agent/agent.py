@@ -15,11 +15,13 @@ from typing import Any
 from guest import initclient
 from guest.agent import archives, disks, distributions
 from guest.agent.distributions import Distribution
+from guest.agent.distroconf import Oobe, read_oobe
 from guest.agent.errors import AgentError, failure_of
 from guest.agent.link import Link
 from guest.agent.loop import Loop
 from guest.agent.roots import describe_root
 from guest.agent.session import Channels, Session, make_channels
+from guest.agent.setup import FirstRun, first_run_done, run_boot_command
 from guest.agent.spawning import (
     group_killer,
     spawn_error,
@@ -173,7 +175,7 @@ class Agent:
                 return
             pid, warnings = result
             try:
-                self._distributions[identity] = Distribution(
+                distribution = self._distributions[identity] = Distribution(
                     self._loop,
                     identity,
                     request.name,
@@ -184,6 +186,7 @@ class Agent:
             except OSError as connect_error:
                 reply(failure_of(connect_error))
                 return
+            run_boot_command(distribution, self._link.send_event)
             reply(messages.DistributionStarted(warnings=tuple(warnings)))
 
         self._loop.run_in_thread(start, started)
@@ -272,9 +275,19 @@ class Agent:
         master: int,
         reply: Reply,
     ) -> None:
+        files = distribution.files
+        default_uid = request.default_uid
+        if request.first_run and not distribution.is_in_first_run:
+            oobe = read_oobe(disks.mount_point(distribution.disk))
+            if oobe.command:
+                self._start_first_run(distribution, oobe, request, master, reply)
+                return
+            self._link.send_event(first_run_done(distribution, oobe))
+            default_uid = oobe.default_uid
         try:
-            user = distribution.files.find_user(request.user, request.default_uid)
-            spawn = spawn_request(request, user, distribution.name, distribution.files.language)
+            user = files.find_user(request.user, default_uid)
+            umask = files.conf.umask
+            spawn = spawn_request(request, user, distribution.name, files.language, umask)
         except BaseException:
             if master >= 0:
                 os.close(master)
@@ -295,6 +308,33 @@ class Agent:
 
         try:
             distribution.request(spawn, channels.theirs, on_spawned)
+        except BaseException:
+            self._abandon(session, channels)
+            raise
+
+    def _start_first_run(
+        self,
+        distribution: Distribution,
+        oobe: Oobe,
+        request: messages.Spawn,
+        master: int,
+        reply: Reply,
+    ) -> None:
+        """Run the setup that the distribution brings with it, and the shell after it."""
+        channels = make_channels(request.terminal, master, request.redirected)
+        session = self._open_session(request.session, channels)
+
+        def on_spawned(spawn: initclient.Spawn, answer: initclient.SpawnReply) -> None:
+            if answer.error:
+                self._abandon(session, channels)
+                reply(spawn_error(answer, spawn).to_failure())
+                return
+            directory = os.fsdecode(spawn.directories[answer.directory])
+            reply(messages.Spawned(pid=answer.pid, directory=directory))
+
+        send = self._link.send_event
+        try:
+            FirstRun(distribution, oobe, request, session, channels, send).start(on_spawned)
         except BaseException:
             self._abandon(session, channels)
             raise

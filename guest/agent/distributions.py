@@ -18,9 +18,10 @@ from typing import Any
 from guest import initclient
 from guest.agent import disks, etc
 from guest.agent.children import run, spawn, wait_until
+from guest.agent.distroconf import read_distro_conf
 from guest.agent.errors import AgentError
 from guest.agent.loop import READABLE, WRITABLE, Loop
-from guest.agent.roots import RootFiles
+from guest.agent.roots import RootFiles, default_user_warnings
 
 RUN_DIRECTORY = "/run/distributions"
 CGROUPS = "/sys/fs/cgroup/distributions"
@@ -63,6 +64,8 @@ class Distribution:
         self.disk = disk
         self.pid = pid
         self.files = RootFiles(disks.mount_point(disk))
+        self.is_in_first_run = False
+        """Whether its setup is going on in some session (guest.agent.setup.FirstRun)."""
         self._pidfd = os.pidfd_open(pid)
         try:
             self._client = initclient.InitClient.connect(socket_path(identity))
@@ -169,7 +172,10 @@ def start_init(identity: str, name: str, disk: str, hostname: str) -> tuple[int,
     directory = f"{RUN_DIRECTORY}/{identity}"
     os.makedirs(directory, 0o700, exist_ok=True)
     root = disks.mount_point(disk)
-    warnings = etc.write_network_files(root, hostname)
+    conf = read_distro_conf(root)
+    hostname = conf.hostname or hostname
+    warnings = [*conf.warnings, *default_user_warnings(root, conf)]
+    warnings += etc.write_network_files(root, hostname, conf)
     path = socket_path(identity)
     if os.path.exists(path):
         os.unlink(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from guest.agent.beneath import link_beneath, write_beneath
+from guest.agent.distroconf import DistroConf
 
 SHARED = "/mnt/wsl"
 """The tmpfs that all distributions share, as they see it."""
@@ -35,15 +36,20 @@ def resolv_conf_text() -> str:
     return _HEADER.format(key="generateResolvConf") + f"nameserver {NAME_SERVER}\n"
 
 
-def write_network_files(root: str, hostname: str) -> list[str]:
-    """Write /etc/hosts and the link /etc/resolv.conf below `root`; returns warnings."""
+def write_network_files(root: str, hostname: str, conf: DistroConf) -> list[str]:
+    """Write /etc/hosts and the link /etc/resolv.conf below `root`, unless `conf` forbids it.
+
+    Returns warnings.
+    """
     warnings = []
     try:
-        write_beneath(root, "/etc/hosts", hosts_text(hostname))
+        if conf.generate_hosts:
+            write_beneath(root, "/etc/hosts", hosts_text(hostname))
     except OSError as error:
         warnings.append(f"/etc/hosts could not be written: {error.strerror}")
     try:
-        link_beneath(root, "/etc/resolv.conf", f"{SHARED}/{RESOLV_CONF}")
+        if conf.generate_resolv_conf:
+            link_beneath(root, "/etc/resolv.conf", f"{SHARED}/{RESOLV_CONF}")
     except OSError as error:
         warnings.append(f"/etc/resolv.conf could not be written: {error.strerror}")
     return warnings

@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 
 from guest.agent.beneath import open_beneath, read_beneath
+from guest.agent.distroconf import CONF_PATH, DistroConf, read_distro_conf, read_oobe
 from guest.agent.environment import language_of
-from guest.agent.users import MAX_ID, User, find_user
+from guest.agent.errors import AgentError
+from guest.agent.users import User, find_user
 from wire.agent import RootDescription
+from wire.wslconf import printable
 
 _MAX_TEXT = 256
 """Characters kept of what a tree says of itself: a reply must fit into a frame."""
+
+_MAX_USERS_BYTES = 16 * 1024 * 1024
 
 
 def exists_beneath(root: str, path: str) -> bool:
@@ -27,13 +32,13 @@ def describe_root(root: str) -> RootDescription:
     if not exists_beneath(root, "/etc") and not exists_beneath(root, "/bin/sh"):
         return RootDescription(is_root=False)
     release = _variables(read_beneath(root, "/etc/os-release"))
-    name, uid = _distribution_conf(read_beneath(root, "/etc/wsl-distribution.conf"))
+    oobe = read_oobe(root)
     return RootDescription(
         is_root=True,
         os_id=release.get("ID", "")[:_MAX_TEXT],
         os_version=release.get("VERSION_ID", "")[:_MAX_TEXT],
-        default_name=name,
-        default_uid=uid,
+        default_name=oobe.default_name,
+        default_uid=oobe.default_uid,
     )
 
 
@@ -43,33 +48,51 @@ def _variables(text: str) -> dict[str, str]:
     return {name.strip(): value.strip().strip("\"'") for name, _, value in pairs}
 
 
-def _distribution_conf(text: str) -> tuple[str, int]:
-    """[oobe] defaultName and defaultUid of wsl-distribution.conf."""
-    import configparser  # here: few roots are described, and every agent starts
-
-    parser = configparser.ConfigParser(strict=False, interpolation=None)
+def default_user_warnings(root: str, conf: DistroConf) -> list[str]:
+    """What the user should know if wsl.conf names a default user that is not there."""
+    if not conf.default_user:
+        return []
     try:
-        parser.read_string(text)
-        name = parser.get("oobe", "defaultName", fallback="")[:_MAX_TEXT]
-        uid = parser.getint("oobe", "defaultUid", fallback=0)
-        return name, uid if 0 <= uid <= MAX_ID else 0
-    except (configparser.Error, ValueError):
-        return "", 0
+        find_user(read_beneath(root, "/etc/passwd", _MAX_USERS_BYTES), "", conf.default_user, 0)
+    except AgentError:
+        name = printable(conf.default_user)
+        return [f"user.default in {CONF_PATH} names '{name}', which does not exist"]
+    return []
 
 
 class RootFiles:
-    """Users and locale of a running distribution, read again only when the files change."""
+    """Users and locale of a running distribution, read again only when the files change.
+
+    Not so its wsl.conf: what is changed there counts from the distribution's next start on.
+    """
 
     def __init__(self, root: str) -> None:
         self._root = root
         self._stamp: tuple[object, ...] = ()
         self._passwd = ""
         self._group = ""
+        self._conf: DistroConf | None = None
         self.language = ""
 
+    @property
+    def conf(self) -> DistroConf:
+        """Its wsl.conf."""
+        if self._conf is None:
+            self._conf = read_distro_conf(self._root)
+        return self._conf
+
     def find_user(self, wanted: str, default_uid: int) -> User:
-        """As guest.agent.users.find_user."""
+        """As guest.agent.users.find_user, but that wsl.conf names the default user first.
+
+        Raises AgentError for a `wanted` user that does not exist. If the default one does not,
+        the other default applies: the distribution must still be reachable.
+        """
         self._refresh()
+        if not wanted and self.conf.default_user:
+            try:
+                return find_user(self._passwd, self._group, self.conf.default_user, default_uid)
+            except AgentError:
+                pass
         return find_user(self._passwd, self._group, wanted, default_uid)
 
     def _refresh(self) -> None:
@@ -78,8 +101,8 @@ class RootFiles:
         if stamp == self._stamp:
             return
         self._stamp = stamp
-        self._passwd = read_beneath(self._root, "/etc/passwd", 16 * 1024 * 1024)
-        self._group = read_beneath(self._root, "/etc/group", 16 * 1024 * 1024)
+        self._passwd = read_beneath(self._root, "/etc/passwd", _MAX_USERS_BYTES)
+        self._group = read_beneath(self._root, "/etc/group", _MAX_USERS_BYTES)
         locale = read_beneath(self._root, "/etc/default/locale")
         self.language = language_of(locale or read_beneath(self._root, "/etc/locale.conf"))
 

@@ -24,7 +24,9 @@ _MAX_STRINGS = 256 * 1024
 """docs/protocol-init.md §4.1: distro-init ends the connection of who sends more."""
 
 
-def spawn_request(spawn: Spawn, user: User, name: str, language: str) -> initclient.Spawn:
+def spawn_request(
+    spawn: Spawn, user: User, name: str, language: str, umask: int = UMASK
+) -> initclient.Spawn:
     """What distro-init is to do for `spawn`. Pure. Raises AgentError."""
     if (
         max(len(spawn.argv), len(spawn.environment)) > _MAX_STRINGS - 16
@@ -42,7 +44,7 @@ def spawn_request(spawn: Spawn, user: User, name: str, language: str) -> initcli
         uid=user.uid,
         gid=user.gid,
         groups=user.groups,
-        umask=UMASK,
+        umask=umask,
         directories=tuple(os.fsencode(path) for path in (*directories, "/")),
         argv=tuple(map(os.fsencode, command_line(user, spawn.line, spawn.argv, spawn.login))),
         environment=tuple(os.fsencode(f"{key}={value}") for key, value in environment.items()),

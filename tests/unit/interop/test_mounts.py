@@ -157,6 +157,19 @@ def test_without_a_root_mount_the_rest_is_found() -> None:
     assert mounts.holding("/home") is None
 
 
+def test_of_two_roots_the_newest_counts() -> None:
+    """Where the mount below the root lies out of reach, so that both seem to be the first."""
+    table = ["22 7 0:1 / / rw - x x rw", "23 8 0:2 / / rw - x x rw"]
+    table += ["24 22 0:3 / /old rw - x x rw", "25 23 0:4 / /new rw - x x rw"]
+    mounts = Mounts.parse("\n".join(table))
+    for path, identity in [("/", "23"), ("/new/x", "25"), ("/old/x", "23")]:
+        found = mounts.holding(path)
+        assert found is not None and found.identity == identity
+    rootfs = Mounts.parse("1 1 0:2 / / rw - rootfs rootfs rw\n22 1 0:3 / / rw - ext4 x rw")
+    found = rootfs.holding("/x")
+    assert found is not None and found.identity == "22"
+
+
 def test_longest_and_newest_mounts_win() -> None:
     mounts = Mounts.parse(OURS)
     for path, point in [

@@ -39,13 +39,13 @@ CPU_MODELS: Mapping[Accelerator, str] = {
 }
 """QEMU's `-cpu` per accelerator."""
 
+WITHOUT_VAPIC = ("-global", "apic-common.vapic=off")
+"""Leaves out a ROM that speeds up 32-bit Windows guests, and that not every package of QEMU has."""
+
 TRANSLATION_BUFFER_MIB = 256
 """tcg's buffer for translated code; it is filled as code runs, so this bounds resident memory."""
 
 _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
-
-# A core dump of QEMU without the guest's memory, which is the user's private data.
-_CORE_DUMPS = "dump-guest-core=off"
 
 # microvm has eight virtio-mmio transports on interrupts 5 to 12 (hw/i386/microvm.c,
 # virtio_irq_base) and fills them from the last one down, so that the fifth device gets interrupt
@@ -74,7 +74,7 @@ def qemu_argv(spec: MachineSpec, channels: Mapping[str, str]) -> list[str]:
         argv += ["-L", str(spec.qemu.data_directory)]
     if spec.qemu.sandbox:
         argv += ["-sandbox", _SANDBOX]
-    argv += ["-machine", _machine(spec)]
+    argv += ["-machine", _machine(spec), *WITHOUT_VAPIC]
     argv += ["-accel", accelerator_argument(spec.accelerator)]
     argv += ["-cpu", spec.cpu_model or CPU_MODELS[spec.accelerator]]
     argv += ["-m", f"{spec.memory_mib}M", "-smp", str(spec.processors)]
@@ -133,9 +133,14 @@ def _machine(spec: MachineSpec) -> str:
     if spec.machine is MachineType.MICROVM:
         # acpi=off: the kernel reads its devices from the command line instead of interpreting
         # tables, the larger part of what makes this board boot faster.
-        return f"microvm,acpi=off,rtc=on,auto-kernel-cmdline=on,{_CORE_DUMPS}"
-    # Every device left out is one that neither firmware nor kernel has to look for.
-    return f"q35,vmport=off,smbus=off,sata=off,usb=off,graphics=off,hpet=off,{_CORE_DUMPS}"
+        words = ["microvm", "acpi=off", "rtc=on", "auto-kernel-cmdline=on"]
+    else:
+        # Every device left out is one that neither firmware nor kernel has to look for.
+        words = ["q35", "vmport=off", "smbus=off", "sata=off", "usb=off", "graphics=off"]
+        words.append("hpet=off")
+    if spec.qemu.lean_core_dumps:
+        words.append("dump-guest-core=off")  # the guest's memory is the user's private data
+    return ",".join(words)
 
 
 def _boot(spec: MachineSpec) -> list[str]:

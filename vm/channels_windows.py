@@ -20,6 +20,7 @@ from vm.errors import ChannelFailure
 _log = logging.getLogger(__name__)
 
 _LOOPBACK = "127.0.0.1"
+_NOBODY = -1
 _BACKLOG = 16  # strangers may knock first; QEMU must still find room
 
 
@@ -97,13 +98,14 @@ class LoopbackChannel:
                 sock.close()
                 raise
             sock.close()
-            strangers.append(owner)
-            _log.warning("hung up on process %d, which connected in QEMU's place", owner)
+            if owner != _NOBODY:  # else it has hung up itself, as QEMU does when it fails to start
+                strangers.append(owner)
+                _log.warning("hung up on process %d, which connected in QEMU's place", owner)
 
 
 def _owner_of_connection(local: tuple[str, int], remote: tuple[str, int]) -> int:
-    """The pid that holds the TCP connection's end `local` -> `remote`; -1 if nobody does."""
+    """The pid that holds the TCP connection's end `local` -> `remote`; _NOBODY if none does."""
     for connection in psutil.net_connections("tcp4"):
         if connection.laddr == local and connection.raddr == remote:
-            return connection.pid or -1
-    return -1
+            return connection.pid or _NOBODY
+    return _NOBODY

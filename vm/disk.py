@@ -1,8 +1,8 @@
 """Disk images, through qemu-img: made, resized, converted, looked at and checked.
 
 Each call runs one program to its end against a deadline. Reference: QEMU's
-docs/tools/qemu-img.rst. qemu-img takes the image's lock as QEMU does, so an image in use by a
-machine is refused (DiskInUse) and never damaged.
+docs/tools/qemu-img.rst. An image that a machine uses is refused (DiskInUse) and never damaged:
+qemu-img takes the same lock as QEMU, and where neither has one `vm.disks_in_use` does.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from vm.disks_in_use import refuse_if_in_use
 from vm.errors import DiskError, DiskInUse
 from vm.files import PRIVATE_MODE
 from vm.process import Completed, run
@@ -103,6 +104,7 @@ async def resize_disk(qemu: Qemu, path: Path, virtual_size_bytes: int) -> None:
     Raises DiskError if the image is larger than that already: what lies beyond would be lost.
     """
     _check_size(virtual_size_bytes)
+    refuse_if_in_use("resize", path)
     await _qemu_img(
         qemu,
         "resize",
@@ -127,6 +129,7 @@ async def convert_disk(
     any of the host's files. Raises DiskError, also if `target` exists, ToolTimeout; then no
     `target` is left behind.
     """
+    refuse_if_in_use("convert", source)
     await _refuse_references(qemu, source, source_format)
     _reserve("convert to", target)
     try:
@@ -165,6 +168,7 @@ async def check_disk(
 
     Raises DiskError if it is no qcow2 or cannot be read. Damage is not an error but the answer.
     """
+    refuse_if_in_use("check", path)
     options = ["-r", "leaks"] if repair_leaks else []
     answer = await _query(
         qemu,

@@ -39,6 +39,9 @@ MICROVM_FIRMWARE = frozenset({"bios-microvm.bin", "pvh.bin"})
 
 _QUESTION_DEADLINE_S = 30.0  # a virus scanner reads 25 MB first, on the first run on Windows
 
+# madvise(MADV_DONTDUMP); QEMU refuses to start elsewhere when told to (hw/core/machine.c).
+_LEAN_CORE_DUMPS = sys.platform == "linux"
+
 _VERSION = re.compile(r"QEMU emulator version (\d+)\.(\d+)(?:\.(\d+))?")
 
 
@@ -191,6 +194,7 @@ async def _ask(files: QemuFiles) -> Qemu:
         machines=_with_firmware(parse_machines(machines), directories),
         data_directory=files.data_directory,
         sandbox=sandbox.exit_code == 0,
+        lean_core_dumps=_LEAN_CORE_DUMPS,
     )
 
 
@@ -248,6 +252,7 @@ def _from_entry(files: QemuFiles, entry: Entry) -> Qemu | None:
             machines=frozenset(MachineType(name) for name in machines),
             data_directory=files.data_directory,
             sandbox=entry["sandbox"] is True,
+            lean_core_dumps=_LEAN_CORE_DUMPS,
         )
     except (AssertionError, KeyError, TypeError, ValueError):
         return None

@@ -27,6 +27,7 @@ from typing import Self
 from vm.argv import QMP_CHANNEL, qemu_argv
 from vm.channels import Channel, open_channel
 from vm.disk import is_lock_failure
+from vm.disks_in_use import claim, release
 from vm.errors import (
     ChannelFailure,
     DiskError,
@@ -171,7 +172,12 @@ class VirtualMachine:
                 raise ValueError(f"a disk with serial {serial!r} is plugged in already")
             taken = {disk.lun for disk in self._disks.values()}
             disk = AttachedDisk(serial, _absolute(path), free_lun(taken))
-            await self._plug_in(disk)
+            claim("attach", disk.path)
+            try:
+                await self._plug_in(disk)
+            except BaseException:
+                release(disk.path)
+                raise
             self._disks[serial] = disk
             return disk
 
@@ -190,6 +196,7 @@ class VirtualMachine:
             except (QmpRefused, QmpOutcomeUnknown) as error:
                 raise DiskError("detach", disk.path, error.message) from error
             del self._disks[serial]
+            release(disk.path)
 
     async def wait(self) -> ExitReport:
         """Wait, without a deadline, until the machine is over; never raises MachineDied."""
@@ -380,6 +387,8 @@ class VirtualMachine:
         for unclaimed in self._ports.values():
             unclaimed.close()
         self._ports.clear()
+        for disk in self._disks.values():
+            release(disk.path)
         if self._pid_file is not None:
             remove_pid_file(self._pid_file)
 

@@ -29,7 +29,8 @@ _KILL_WAIT_S = 5.0
 class ProcessIdentity:
     """One process, not to be taken for a later one with the same pid.
 
-    create_time_s: seconds since the epoch, as psutil has it. executable: its path.
+    create_time_s: seconds since the epoch, as psutil has it. executable: its path, or "" where
+    the system does not tell.
     """
 
     pid: int
@@ -43,9 +44,9 @@ class ProcessIdentity:
             age_difference_s = abs(process.create_time() - self.create_time_s)
             if not age_difference_s <= _CREATE_TIME_TOLERANCE_S:  # "not" so that NaN fails too
                 return None
-            if process.status() == psutil.STATUS_ZOMBIE or process.exe() != self.executable:
+            if process.status() == psutil.STATUS_ZOMBIE:
                 return None
-            return process
+            return process if _executable(process) == self.executable else None
         except (psutil.Error, ValueError, OverflowError):  # the latter: no pid at all
             return None
 
@@ -54,9 +55,16 @@ def identify(pid: int) -> ProcessIdentity | None:
     """The identity of the running process `pid`; None if it is over."""
     try:
         process = psutil.Process(pid)
-        return ProcessIdentity(pid, process.create_time(), process.exe())
+        return ProcessIdentity(pid, process.create_time(), _executable(process))
     except psutil.Error:
         return None
+
+
+def _executable(process: psutil.Process) -> str:
+    try:
+        return process.exe()
+    except (psutil.AccessDenied, OSError):  # the latter: Wine
+        return ""
 
 
 def write_pid_file(path: Path, identity: ProcessIdentity) -> None:

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from vm.argv import CPU_MODELS, accelerator_argument, qmp_arguments
+from vm.argv import CPU_MODELS, WITHOUT_VAPIC, accelerator_argument, qmp_arguments
 from vm.cache import Entry, JsonCache
 from vm.channels import Channel, open_channel
 from vm.errors import NoAccelerator, QmpFailure, describe_exit_code
@@ -128,7 +128,8 @@ def probe_argv(
     argv = [str(qemu.system), "-nodefaults", "-no-user-config", "-display", "none"]
     if qemu.data_directory is not None:
         argv += ["-L", str(qemu.data_directory)]
-    argv += ["-machine", MachineType.Q35, "-accel", accelerator_argument(accelerator)]
+    argv += ["-machine", MachineType.Q35, *WITHOUT_VAPIC]
+    argv += ["-accel", accelerator_argument(accelerator)]
     argv += [
         "-cpu",
         cpu_model or CPU_MODELS[accelerator],

@@ -25,7 +25,7 @@ def why_unavailable(accelerator: Accelerator) -> str | None:
     try:
         library = ctypes.WinDLL("WinHvPlatform.dll")
     except OSError:
-        return "the Windows feature “Windows Hypervisor Platform” is not installed"
+        return "the Windows feature 'Windows Hypervisor Platform' is not installed"
     present, written = ctypes.c_int(0), ctypes.c_uint32(0)
     result = library.WHvGetCapability(
         _HYPERVISOR_PRESENT, ctypes.byref(present), ctypes.sizeof(present), ctypes.byref(written)

@@ -94,6 +94,8 @@ class Qemu:
     """Passed as `-L` when QEMU would not find its firmware by itself (the Windows package)."""
     sandbox: bool = False
     """Whether `-sandbox` (seccomp, Linux only) is compiled in."""
+    lean_core_dumps: bool = False
+    """Whether the host can leave the guest's memory out of QEMU's core dumps (Linux can)."""
 
 
 @dataclass(frozen=True)

@@ -129,6 +129,12 @@ def test_sandbox_and_data_directory_only_where_qemu_has_them() -> None:
     assert "spawn=deny" in option(qemu_argv(bundled, CHANNELS), "-sandbox")[0]
 
 
+def test_core_dumps_leave_the_guest_out_where_the_host_can() -> None:
+    assert "dump-guest-core" not in option(qemu_argv(SPEC, CHANNELS), "-machine")[0]
+    lean = replace(SPEC, qemu=replace(SPEC.qemu, lean_core_dumps=True))
+    assert "dump-guest-core=off" in option(qemu_argv(lean, CHANNELS), "-machine")[0]
+
+
 def test_a_processor_model_can_be_given() -> None:
     assert option(qemu_argv(replace(SPEC, cpu_model="qemu64"), CHANNELS), "-cpu") == ["qemu64"]
 

@@ -45,11 +45,12 @@ class _NewDistribution:
     """What a client says of a distribution that it wants to have."""
 
     name: str
-    """"": what the root file system names itself."""
+    """"": what the root file system names itself, else `fallback_name`."""
     location: str
     disk_bytes: int
     first_run: bool
     """Whether the setup it brings with it is to run before its first shell."""
+    fallback_name: str = ""
 
 
 class Operations:
@@ -217,7 +218,11 @@ class Operations:
             relay.complaints.check_unpacked(await relay.wait_ended())
 
         wanted = _NewDistribution(
-            request.name, request.location, request.disk_bytes, request.first_run
+            request.name,
+            request.location,
+            request.disk_bytes,
+            request.first_run,
+            request.fallback_name,
         )
         record = await self._create(client, wanted, fill)
         return self._distributions.installed(record)
@@ -232,7 +237,7 @@ class Operations:
             async with distributions.mounted_disk(link, identity, path, format=True):
                 await fill(link, identity)
                 root = await distributions.inspect(link, identity)
-            name = wanted.name or root.default_name
+            name = wanted.name or root.default_name or wanted.fallback_name
             record = judge(root, identity, name, path, first_run=wanted.first_run)
             self._registry.add(record)
         except BaseException:

@@ -48,6 +48,7 @@ _BY_CODE: dict[tuple[str, str], str] = {
     ("run-by-id", failures.EXEC_FAILED): "Service/CreateInstance/CreateLxProcess",
     ("run-by-id", failures.EXEC_NOT_FOUND): "Service/CreateInstance/CreateLxProcess",
     ("import", failures.FILE_NOT_FOUND): "",
+    ("install", failures.BAD_DIGEST): "InstallDistro/VerifyChecksum",
     ("install", failures.DISTRO_NOT_FOUND): "InstallDistro",
     ("install", failures.DISTRO_EXISTS): _REGISTERING,
     ("install", failures.INVALID_NAME): _REGISTERING,

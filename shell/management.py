@@ -56,8 +56,14 @@ def _ask_over(connection: Connection, request: Message) -> Any:
 
 def _install(command: invocations.InstallCommand, write: Write) -> None:
     if command.from_file:
-        name = command.name or _name_of_file(command.from_file)
-        installed = _import_file(name, command.location, command.from_file, command.disk_bytes)
+        request = messages.Import(
+            name=command.name,
+            location=_absolute(command.location),
+            disk_bytes=command.disk_bytes,
+            first_run=True,
+            fallback_name=_name_of_file(command.from_file),
+        )
+        installed = _import_file(request, command.from_file)
     else:
         installed = _ask(
             messages.Install(
@@ -71,14 +77,11 @@ def _install(command: invocations.InstallCommand, write: Write) -> None:
 
 
 def _name_of_file(path: str) -> str:
-    """A name for a distribution from its archive's: "arch.tar.gz" becomes "arch"."""
-    if path == "-":
-        raise ClientError(
-            "WSL_E_DISTRIBUTION_NAME_NEEDED",
-            "an archive from standard input needs a name",
-            hint="Add --name NAME.",
-        )
-    return os.path.basename(path).partition(".")[0]
+    """A name for a distribution from its archive's: "arch.tar.gz" becomes "arch".
+
+    "" for standard input: without --name, the archive itself must say how it is called.
+    """
+    return "" if path == "-" else os.path.basename(path).partition(".")[0]
 
 
 def _import(command: invocations.ImportCommand, write: Write) -> None:
@@ -87,13 +90,13 @@ def _import(command: invocations.ImportCommand, write: Write) -> None:
         location = _absolute(command.location)
         _ask(messages.ImportDisk(name=command.name, path=path, location=location))
         return
-    _import_file(command.name, command.location, command.file, 0)
+    request = messages.Import(name=command.name, location=_absolute(command.location))
+    _import_file(request, command.file)
 
 
-def _import_file(name: str, location: str, file: str, disk_bytes: int) -> messages.Installed:
+def _import_file(request: messages.Import, file: str) -> messages.Installed:
     from shell.transfers import import_archive
 
-    request = messages.Import(name=name, location=_absolute(location), disk_bytes=disk_bytes)
     return import_archive(open_connection(places()), request, file, ProgressLine(in_files=True))
 
 

@@ -76,8 +76,9 @@ class Install(Message, name="install"):
 class Import(Message, name="import"):
     """Register a distribution from the tar archive sent on session 1's stdin.
 
-    `name` "" is the name that the archive gives itself. `first_run` tells that it is being
-    installed, not brought back: the setup it brings with it runs before its first shell.
+    `name` "" is the name that the archive gives itself, else `fallback_name`. `first_run` tells
+    that it is being installed, not brought back: the setup it brings with it runs before its
+    first shell.
     """
 
     REPLY: ClassVar[type[Message]] = Installed
@@ -85,6 +86,7 @@ class Import(Message, name="import"):
     location: str = ""
     disk_bytes: int = 0
     first_run: bool = False
+    fallback_name: str = ""
 
 
 class Export(Message, name="export"):

@@ -7,16 +7,16 @@ import sys
 if sys.platform == "win32":
     from shell.terminal_windows import (
         RawTerminal,
-        UserTerminal,
         forward_signals,
         terminal_of,
     )
 else:
     from shell.terminal_posix import (
         RawTerminal,
-        UserTerminal,
         forward_signals,
         terminal_of,
     )
+
+from shell.user_terminal import UserTerminal
 
 __all__ = ["RawTerminal", "UserTerminal", "forward_signals", "terminal_of"]

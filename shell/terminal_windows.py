@@ -11,6 +11,7 @@ from collections.abc import Callable
 from ctypes import wintypes
 from types import FrameType
 
+from shell.user_terminal import UserTerminal
 from wire.common import Terminal
 
 assert sys.platform == "win32"
@@ -24,20 +25,6 @@ _DISABLE_NEWLINE_AUTO_RETURN = 0x8
 _UTF8_CODE_PAGE = 65001
 _RESIZE_POLL_S = 0.25
 _LINUX_SIGINT = 2
-
-
-class UserTerminal:
-    """The console, and which of descriptors 0 to 2 are not it."""
-
-    def __init__(self, keys: int, screen: int, redirected: tuple[int, ...]) -> None:
-        self.keys = keys
-        self.screen = screen
-        self.redirected = redirected
-
-    def size(self) -> Terminal:
-        """Its size in cells."""
-        columns, rows = os.get_terminal_size(self.screen)
-        return Terminal(rows=rows or 24, columns=columns or 80)
 
 
 def terminal_of() -> UserTerminal | None:

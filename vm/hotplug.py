@@ -54,9 +54,10 @@ class AttachedDisk:
         """The device's id in QEMU."""
         return f"lun{self.lun}"
 
-    def blockdev_options(self) -> dict[str, object]:
+    def blockdev_options(self, asynchronous_io: str = "threads") -> dict[str, object]:
         """The arguments of `blockdev-add` (qapi/block-core.json, BlockdevOptions).
 
+        asynchronous_io: how QEMU reads and writes the file (BlockdevAioOptions).
         discard and detect-zeroes: what the guest trims, or fills with zeroes, is given back to
         the host. cache: writes may rest in the host's page cache, and the guest's flushes reach
         the disk (`no-flush` off), so fsync keeps its meaning. locking is left at "auto", which
@@ -72,7 +73,7 @@ class AttachedDisk:
                 "driver": "file",
                 "filename": str(self.path),
                 "discard": "unmap",
-                "aio": "threads",
+                "aio": asynchronous_io,
                 "cache": {"direct": False, "no-flush": False},
             },
         }

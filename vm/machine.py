@@ -26,17 +26,13 @@ from typing import Self
 
 from vm.argv import QMP_CHANNEL, qemu_argv
 from vm.channels import Channel, open_channel
-from vm.disk import is_lock_failure
 from vm.disks_in_use import claim, release
 from vm.errors import (
     ChannelFailure,
-    DiskError,
-    DiskInUse,
     LaunchFailure,
     MachineBusy,
     MachineDied,
     QmpOutcomeUnknown,
-    QmpRefused,
     UnknownPort,
     VmError,
 )
@@ -45,6 +41,7 @@ from vm.files import printable, read_tail, start_log
 from vm.hotplug import AttachedDisk, check_serial, free_lun
 from vm.launch_hints import launch_hint
 from vm.pidfile import identify, remove_pid_file, write_pid_file
+from vm.plug import ASYNCHRONOUS_IO, plug_in, unplug
 from vm.process import ChildProcess, spawn
 from vm.qmp import Qmp, event_data
 from vm.shutdown import Deadlines, climb_down
@@ -85,6 +82,7 @@ class VirtualMachine:
         self._ports: dict[str, socket.socket] = {}
         self._disks: dict[str, AttachedDisk] = {}
         self._disk_lock = asyncio.Lock()
+        self._disk_io = tuple(ASYNCHRONOUS_IO)  # shrinks to what the host allows
         self._end_reason: str | None = None
         self._rung: ShutdownRung | None = None
         self._ladder: asyncio.Task[None] | None = None
@@ -174,10 +172,11 @@ class VirtualMachine:
             disk = AttachedDisk(serial, _absolute(path), free_lun(taken))
             claim("attach", disk.path)
             try:
-                await self._plug_in(disk)
+                way = await plug_in(self.qmp, disk, self._disk_io)
             except BaseException:
                 release(disk.path)
                 raise
+            self._disk_io = self._disk_io[self._disk_io.index(way) :]
             self._disks[serial] = disk
             return disk
 
@@ -190,11 +189,7 @@ class VirtualMachine:
         async with self._disk_lock:
             self._require_running("detaching a disk")
             disk = self._disks[serial]
-            try:
-                await self.qmp.device_del(disk.device_id)
-                await self.qmp.blockdev_del(disk.node_name)
-            except (QmpRefused, QmpOutcomeUnknown) as error:
-                raise DiskError("detach", disk.path, error.message) from error
+            await unplug(self.qmp, disk)
             del self._disks[serial]
             release(disk.path)
 
@@ -298,19 +293,6 @@ class VirtualMachine:
             raise MachineDied(self._ended.result())
         if self._state is not MachineState.RUNNING:
             raise MachineBusy(operation, self._state.value)
-
-    async def _plug_in(self, disk: AttachedDisk) -> None:
-        try:
-            await self.qmp.blockdev_add(disk.blockdev_options())
-        except QmpRefused as error:
-            if is_lock_failure(error.description):
-                raise DiskInUse("attach", disk.path, error.description) from error
-            raise DiskError("attach", disk.path, error.description) from error
-        try:
-            await self.qmp.device_add(disk.device_options())
-        except QmpRefused as error:
-            await self.qmp.blockdev_del(disk.node_name)
-            raise DiskError("attach", disk.path, error.description) from error
 
     async def _follow_events(self, qmp: Qmp) -> None:
         """Keep what QEMU says of its own end, and log what nobody asked for."""

@@ -95,6 +95,11 @@ class Qmp:
         try:
             async with asyncio.timeout(deadline_s):
                 await client.connect(sock)
+        except AssertionError as error:
+            # The library asserts that the session is still up when it returns (0.0.6,
+            # protocol.py, connect); a QEMU that ends this early has hung up by then.
+            await _disconnect(client)
+            raise QmpOutcomeUnknown("qmp_capabilities", "QEMU hung up") from error
         except (TimeoutError, QMPError) as error:
             sock.close()
             why = str(error) or f"nothing within {deadline_s:g} s"
@@ -201,17 +206,24 @@ class Qmp:
         self._watcher.cancel()
         await asyncio.wait({self._watcher})
         self._lost.set()
-        # disconnect() repeats the error that ended the session, which execute() has reported, and
-        # first waits for everything sent to be taken, which a stuck QEMU may never do.
-        with contextlib.suppress(QMPError, EOFError, OSError, TimeoutError):
-            async with asyncio.timeout(_CLOSE_DEADLINE_S):
-                await self._client.disconnect()
+        await _disconnect(self._client)
 
     async def _watch(self) -> None:
         """Set `lost` when the session ends, so that those who wait for events are told."""
         while self._client.runstate.name == "RUNNING":
             await self._client.runstate_changed()
         self._lost.set()
+
+
+async def _disconnect(client: QMPClient) -> None:
+    """End `client`'s session, whatever state it is in.
+
+    The library repeats the error that ended the session, which `execute` has reported, and first
+    waits for everything sent to be taken, which a stuck QEMU may never do.
+    """
+    with contextlib.suppress(QMPError, EOFError, OSError, TimeoutError):
+        async with asyncio.timeout(_CLOSE_DEADLINE_S):
+            await client.disconnect()
 
 
 def event_data(event: Event) -> Mapping[str, object]:

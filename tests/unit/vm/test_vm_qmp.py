@@ -111,6 +111,23 @@ def test_whoever_is_not_qemu_is_hung_up_on(greeting: bytes) -> None:
     asyncio.run(scenario())
 
 
+def test_a_qemu_that_ends_right_after_its_greeting_is_no_crash() -> None:
+    async def scenario() -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            # Everything a connection takes, and then the end, before the client has read any.
+            theirs.sendall(b'{"QMP": {"version": {}, "capabilities": []}}\r\n{"return": {}}\r\n')
+            theirs.shutdown(socket.SHUT_WR)
+            with pytest.raises(QmpOutcomeUnknown):
+                qmp = await Qmp.connect(ours)
+                try:
+                    await qmp.query_status()
+                finally:
+                    await qmp.close()
+
+    asyncio.run(scenario())
+
+
 def test_events_are_seen_from_the_moment_they_are_asked_for() -> None:
     async def scenario() -> list[str]:
         async with connected(

@@ -132,6 +132,7 @@ class Session:
         self._kill_group: KillGroup | None = None
         self._is_hung_up = False
         self._is_dropped = False
+        self._has_ended = False
         self.number = number
         self._terminal = channels.outputs.get(StreamId.TERMINAL, -1)
         self._inputs = {
@@ -230,8 +231,11 @@ class Session:
         self._maybe_end()
 
     def _maybe_end(self) -> None:
-        if self._exit is None or not all(output.has_ended for output in self._outputs.values()):
+        if self._has_ended or self._exit is None:
             return
+        if not all(output.has_ended for output in self._outputs.values()):
+            return
+        self._has_ended = True
         if not self._is_dropped:
             self._link.send_event(self._exit)
         self._on_end(self)

@@ -142,9 +142,9 @@ def test_the_agent_is_started_and_started_again_and_the_machine_ends(
     """The whole life of a machine; its end must be QEMU's end, on every machine type."""
     image, machine = case
     watch = (
-        "busybox sh -c 'while ! busybox pgrep -f guest.agent.main > /dev/null; do busybox usleep "
-        "50000; done; for n in 1 2; do p=$(busybox pgrep -f guest.agent.main); busybox kill -9 $p; "
-        'while [ "$(busybox pgrep -f guest.agent.main || echo $p)" = $p ]; do '
+        "busybox sh -c 'while ! busybox pgrep -f isthmus/[s]tart > /dev/null; do busybox usleep "
+        "50000; done; for n in 1 2; do p=$(busybox pgrep -f isthmus/[s]tart); busybox kill -9 $p; "
+        'while [ "$(busybox pgrep -f isthmus/[s]tart || echo $p)" = $p ]; do '
         "busybox usleep 50000; done; done; echo restarted-''twice; busybox poweroff' &"
     )
     with booted(image, machine, "init=/bin/sh") as console:

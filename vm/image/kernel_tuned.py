@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -12,11 +13,11 @@ from pathlib import Path
 
 from vm.image.cache import Cache, Entry, Meta
 from vm.image.deb import unpack_deb
-from vm.image.errors import BuildFailed
+from vm.image.errors import BuildFailed, ToolMissing
 from vm.image.kernel_modules import modules_tree, pick_modules
 from vm.image.packages import BOOT_MODULES, MODULES
 from vm.image.progress import Progress, silent
-from vm.image.tools import ENVIRONMENT, LOG_TAIL_LINES, find_tool, run_tool
+from vm.image.tools import ENVIRONMENT, KERNEL_TOOLS, LOG_TAIL_LINES, find_tool, run_tool
 from vm.image.treefile import write_tree
 
 KIND = "kernel-tuned"
@@ -24,12 +25,13 @@ RECIPE = "1"
 """Changed whenever this code makes something else of the same inputs."""
 
 CONFIG = Path(__file__).with_name("kernel.config")
+PATCHES = Path(__file__).with_name("patches")
+"""Changes to the kernel's source, applied in the order of their names."""
 VMLINUX = "vmlinux"
 BZIMAGE = "bzImage"
 MODULES_TAR = "modules.tar"
 USED_CONFIG = "config"
 LOG = "build.log"
-TOOLS = ("make", "gcc", "ld", "flex", "bison", "bc", "perl", "lz4", "strip", "tar", "xz")
 SOURCE_TAR = r"usr/src/linux-source-[0-9.]+\.tar\.xz"
 CONFIGURE_TIMEOUT_S = 600
 BUILD_TIMEOUT_S = 4 * 3600
@@ -45,9 +47,17 @@ BUILD_ENVIRONMENT = {
 }
 
 
+def patches() -> list[Path]:
+    """The patch files, in order."""
+    return sorted(PATCHES.glob("*.patch"))
+
+
 def config_digest() -> str:
-    """The SHA-256 of the configuration this version of Isthmus wants."""
-    return hashlib.sha256(CONFIG.read_bytes()).hexdigest()
+    """The SHA-256 of the configuration and patches that this version of Isthmus wants."""
+    digest = hashlib.sha256()
+    for path in (CONFIG, *patches()):
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def is_current(entry: Entry) -> bool:
@@ -89,9 +99,15 @@ def missing_options(wanted: str, used: str) -> list[str]:
 
 
 def check_tools() -> None:
-    """Raises ToolMissing for the first program that a build needs and that is not here."""
-    for tool in TOOLS:
+    """Raises ToolMissing for the first thing that a build needs and that is not here."""
+    for tool in KERNEL_TOOLS:
         find_tool(tool)
+    try:
+        # objtool, which is built and run on the way, reads ELF files.
+        argv = ["gcc", "-fsyntax-only", "-include", "gelf.h", "-x", "c", os.devnull]
+        run_tool("looking for libelf", argv, timeout_s=30)
+    except BuildFailed:
+        raise ToolMissing("libelf (its header gelf.h)", "libelf-dev") from None
 
 
 def unpack_source(deb: Path, source: str, directory: Path) -> Path:
@@ -114,6 +130,13 @@ def unpack_source(deb: Path, source: str, directory: Path) -> Path:
     if len(trees) != 1:
         raise BuildFailed("unpacking the kernel source", ["not one directory"])
     return trees[0]
+
+
+def apply_patches(tree: Path) -> None:
+    """Apply our patches to the source in `tree`. Raises BuildFailed where one does not fit."""
+    for path in patches():
+        argv = ["patch", "-p1", "--batch", "--forward", "--fuzz=0", "-i", str(path)]
+        run_tool(f"applying {path.name}", argv, timeout_s=CONFIGURE_TIMEOUT_S, cwd=tree)
 
 
 def configure(tree: Path) -> str:
@@ -203,6 +226,7 @@ def build(
             progress("unpacking the kernel source", 0, 1)
             tree = unpack_source(deb, source, scratch)
             progress("unpacking the kernel source", 1, 1)
+            apply_patches(tree)
             configure(tree)
             failed_log.write_text("")
             try:

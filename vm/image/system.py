@@ -1,8 +1,7 @@
 """The system image: a read-only erofs of Debian packages, our guest code and kernel modules.
 
 No maintainer script runs and nothing is installed: packages are unpacked, pruned, and joined by
-the files of guest/rootfs. What runs during the build (the image's Python, to compile byte code)
-runs through the image's own dynamic loader, without root and without a chroot.
+the files of guest/rootfs.
 """
 
 from __future__ import annotations
@@ -22,6 +21,12 @@ from vm.image import elf, packages
 from vm.image.cache import Cache, Entry, Meta
 from vm.image.deb import unpack_deb
 from vm.image.errors import BuildFailed, BuildUnsupported
+from vm.image.guest_python import (
+    CODE_DIRECTORY,
+    LIBRARY_DIRECTORIES,
+    bundle_agent,
+    compile_python,
+)
 from vm.image.progress import Progress, silent
 from vm.image.tools import run_tool
 from vm.image.tree import Directory, File, Link, Tree
@@ -29,17 +34,13 @@ from vm.image.treefile import read_tree, write_tree
 
 BASE_KIND = "base"
 KIND = "system"
-RECIPE = "1"
+RECIPE = "2"
 """Changed whenever this code makes something else of the same inputs."""
 
 SYSTEM = "system.erofs"
 BASE_TAR = "base.tar"
 SOURCE_ROOT = Path(__file__).resolve().parents[2]
-CODE_DIRECTORY = "usr/lib/isthmus"
 NATIVE_DIRECTORY = "usr/libexec/isthmus"
-LIBRARY_DIRECTORIES = ("usr/lib/x86_64-linux-gnu", "usr/lib64", "usr/lib")
-LOADER = "usr/lib64/ld-linux-x86-64.so.2"
-COMPILE_TIMEOUT_S = 600
 MKFS_TIMEOUT_S = 600
 
 
@@ -106,29 +107,6 @@ def check_libraries(tree: Tree) -> None:
                 missing.append(f"{path} needs {library}")
     if missing:
         raise BuildFailed("checking the image's libraries", missing)
-
-
-def compile_python(root: Path, directory: str, progress: Progress = silent) -> None:
-    """Compile every module below `root`/`directory` with the Python of the tree at `root`.
-
-    Unchecked hash-based .pyc files (PEP 552): the guest neither looks at the sources nor could
-    write byte code, its root being read-only. Raises BuildFailed.
-    """
-    progress("compiling Python", 0, 1)
-    loader = root / LOADER
-    libraries = ":".join(str(root / place) for place in LIBRARY_DIRECTORIES[:1])
-    python = root / "usr/bin" / packages.PYTHON
-    argv = [str(loader), "--library-path", libraries, str(python), "-S", "-s", "-P", "-B"]
-    argv += ["-m", "compileall", "-q", "-f", "--invalidation-mode", "unchecked-hash"]
-    argv += ["-s", str(root), "-p", "/", str(root / directory)]
-    environment = {"PYTHONHOME": str(root / "usr"), "PYTHONHASHSEED": "0"}
-    run_tool(
-        "compiling Python for the guest",
-        argv,
-        timeout_s=COMPILE_TIMEOUT_S,
-        environment=environment,
-    )
-    progress("compiling Python", 1, 1)
 
 
 def make_erofs(root: Path, target: Path, key: str) -> None:
@@ -204,6 +182,7 @@ def build_system(
         with cache.scratch() as scratch:
             tree.write(scratch)
             compile_python(scratch, CODE_DIRECTORY, progress)
+            bundle_agent(scratch)
             scratch.chmod(stat.S_IRWXU | stat.S_IRGRP | stat.S_IXGRP | stat.S_IROTH | stat.S_IXOTH)
             progress("making the system image", 0, 1)
             make_erofs(scratch, directory / SYSTEM, key)

@@ -25,9 +25,13 @@ DEBIAN_PACKAGES = {
     "tar": "tar",
     "xz": "xz-utils",
     "lz4": "lz4",
+    "patch": "patch",
     "strip": "binutils",
 }
 """Where a program comes from on a Debian host."""
+
+KERNEL_TOOLS = tuple(name for name in DEBIAN_PACKAGES if name != "mkfs.erofs")
+"""What compiling the kernel needs."""
 
 
 def find_tool(name: str) -> str:

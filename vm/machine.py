@@ -29,6 +29,7 @@ from vm.channels import Channel, open_channel
 from vm.disks_in_use import claim, release
 from vm.errors import (
     ChannelFailure,
+    DiskError,
     LaunchFailure,
     MachineBusy,
     MachineDied,
@@ -43,7 +44,7 @@ from vm.launch_hints import launch_hint
 from vm.pidfile import identify, remove_pid_file, write_pid_file
 from vm.plug import ASYNCHRONOUS_IO, plug_in, unplug
 from vm.process import ChildProcess, spawn
-from vm.qmp import Qmp, event_data
+from vm.qmp import DEFAULT_DEADLINE_S, Qmp, event_data
 from vm.shutdown import Deadlines, climb_down
 from vm.spec import MachineSpec
 
@@ -55,6 +56,7 @@ START_DEADLINE_S = 30.0
 SERIAL_TAIL_BYTES = 8 * 1024
 _LAST_EVENTS_S = 2.0
 _EXPLANATION_S = 5.0
+_KILLED_S = 10.0
 
 
 class MachineState(Enum):
@@ -81,6 +83,7 @@ class VirtualMachine:
         self._qmp: Qmp | None = None
         self._ports: dict[str, socket.socket] = {}
         self._disks: dict[str, AttachedDisk] = {}
+        self._doubtful_luns: set[int] = set()
         self._disk_lock = asyncio.Lock()
         self._disk_io = tuple(ASYNCHRONOUS_IO)  # shrinks to what the host allows
         self._end_reason: str | None = None
@@ -157,41 +160,34 @@ class VirtualMachine:
         except KeyError:
             raise UnknownPort(name, self.spec.ports) from None
 
-    async def attach_disk(self, path: Path, serial: str) -> AttachedDisk:
+    async def attach_disk(
+        self, path: Path, serial: str, *, deadline_s: float = DEFAULT_DEADLINE_S
+    ) -> AttachedDisk:
         """Plug the qcow2 at `path` in; the guest finds it by `serial` (see `vm.hotplug`).
 
+        deadline_s: for each of QEMU's two answers; without one, the image is not used again.
         Raises ValueError for a serial that is unusable or taken, DiskInUse, DiskError,
-        MachineBusy, MachineDied. When it raises, the disk is not plugged in.
+        MachineBusy, MachineDied. When it raises, also CancelledError, the disk is not plugged in.
         """
         check_serial(serial)
-        async with self._disk_lock:
-            self._require_running("attaching a disk")
-            if serial in self._disks:
-                raise ValueError(f"a disk with serial {serial!r} is plugged in already")
-            taken = {disk.lun for disk in self._disks.values()}
-            disk = AttachedDisk(serial, _absolute(path), free_lun(taken))
-            claim("attach", disk.path)
-            try:
-                way = await plug_in(self.qmp, disk, self._disk_io)
-            except BaseException:
-                release(disk.path)
-                raise
-            self._disk_io = self._disk_io[self._disk_io.index(way) :]
-            self._disks[serial] = disk
-            return disk
+        attaching = asyncio.create_task(self._attach(path.absolute(), serial, deadline_s))
+        try:
+            return await asyncio.shield(attaching)
+        except asyncio.CancelledError:
+            # Half-way is no place to stop: QEMU would have a disk that nobody knows of.
+            await asyncio.wait({attaching})
+            if attaching.exception() is None:
+                await self._detach(serial)
+            raise
 
     async def detach_disk(self, serial: str) -> None:
         """Take a disk out; returns once QEMU has flushed and closed its image.
 
-        The guest must have unmounted it: nothing asks it here. Raises KeyError if no such disk
-        is plugged in, DiskError if QEMU does not let go, MachineBusy, MachineDied.
+        The guest must have unmounted it: nothing asks it here. A caller who is cancelled does
+        not stop it. Raises KeyError if no such disk is plugged in, DiskError if QEMU does not
+        let go, MachineBusy, MachineDied.
         """
-        async with self._disk_lock:
-            self._require_running("detaching a disk")
-            disk = self._disks[serial]
-            await unplug(self.qmp, disk)
-            del self._disks[serial]
-            release(disk.path)
+        await asyncio.shield(asyncio.create_task(self._detach(serial)))
 
     async def wait(self) -> ExitReport:
         """Wait, without a deadline, until the machine is over; never raises MachineDied."""
@@ -243,13 +239,13 @@ class VirtualMachine:
             write_pid_file(self._pid_file, identity)
         connecting = asyncio.ensure_future(self._connect(channels, deadline_s))
         try:
-            either: set[asyncio.Future[Qmp] | asyncio.Future[ExitReport]]
+            either: set[asyncio.Future[None] | asyncio.Future[ExitReport]]
             either = {connecting, self._ended}
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED, timeout=deadline_s)
-            if not connecting.done():
+            if not connecting.done() or self._ended.done():
                 raise self._launch_failure()
             try:
-                self._qmp = connecting.result()
+                connecting.result()
             except (QmpOutcomeUnknown, ChannelFailure) as error:
                 # QEMU hung up: it is about to end, and says why.
                 await self._wait_at_most(_EXPLANATION_S)
@@ -257,18 +253,19 @@ class VirtualMachine:
         finally:
             connecting.cancel()
             await asyncio.wait({connecting})
-        self._events = asyncio.create_task(self._follow_events(self._qmp), name="QMP events")
+        self._events = asyncio.create_task(self._follow_events(self.qmp), name="QMP events")
         self._state = MachineState.RUNNING
 
-    async def _connect(self, channels: dict[str, Channel], deadline_s: float) -> Qmp:
+    async def _connect(self, channels: dict[str, Channel], deadline_s: float) -> None:
+        """Fill in the ports and the monitor; what there is of them when it fails is torn down."""
+
+        async def connect(name: str) -> None:
+            self._ports[name] = await channels[name].connected(self.pid, deadline_s)
+
         # All at once: on Windows each has its own listener, and QEMU connects in argv order.
-        sockets = await asyncio.gather(
-            *(channel.connected(self.pid, deadline_s) for channel in channels.values())
-        )
-        by_name = dict(zip(channels, sockets, strict=True))
-        monitor = by_name.pop(QMP_CHANNEL)
-        self._ports = by_name
-        return await Qmp.connect(monitor, deadline_s=deadline_s, explain=self._explain)
+        await asyncio.gather(*(connect(name) for name in channels))
+        monitor = self._ports.pop(QMP_CHANNEL)
+        self._qmp = await Qmp.connect(monitor, deadline_s=deadline_s, explain=self._explain)
 
     def _launch_failure(self) -> LaunchFailure:
         """Why QEMU did not come up."""
@@ -284,7 +281,7 @@ class VirtualMachine:
     async def _abandon(self) -> None:
         """End a machine that never came up."""
         self._child.kill()
-        await self.wait()
+        await self._wait_at_most(_KILLED_S)
 
     # ---- running --------------------------------------------------------------------------
 
@@ -293,6 +290,35 @@ class VirtualMachine:
             raise MachineDied(self._ended.result())
         if self._state is not MachineState.RUNNING:
             raise MachineBusy(operation, self._state.value)
+
+    async def _attach(self, path: Path, serial: str, deadline_s: float) -> AttachedDisk:
+        async with self._disk_lock:
+            self._require_running("attaching a disk")
+            if serial in self._disks:
+                raise ValueError(f"a disk with serial {serial!r} is plugged in already")
+            taken = {disk.lun for disk in self._disks.values()} | self._doubtful_luns
+            disk = AttachedDisk(serial, path, free_lun(taken))
+            claim("attach", path)
+            try:
+                way = await plug_in(self.qmp, disk, self._disk_io, deadline_s=deadline_s)
+            except QmpOutcomeUnknown as error:
+                # It may be there all the same, so neither the place nor the image is used again.
+                self._doubtful_luns.add(disk.lun)
+                raise DiskError("attach", path, error.message) from error
+            except BaseException:
+                release(path)
+                raise
+            self._disk_io = self._disk_io[self._disk_io.index(way) :]
+            self._disks[serial] = disk
+            return disk
+
+    async def _detach(self, serial: str) -> None:
+        async with self._disk_lock:
+            self._require_running("detaching a disk")
+            disk = self._disks[serial]
+            await unplug(self.qmp, disk)
+            del self._disks[serial]
+            release(disk.path)
 
     async def _follow_events(self, qmp: Qmp) -> None:
         """Keep what QEMU says of its own end, and log what nobody asked for."""
@@ -373,8 +399,3 @@ class VirtualMachine:
             release(disk.path)
         if self._pid_file is not None:
             remove_pid_file(self._pid_file)
-
-
-def _absolute(path: Path) -> Path:
-    """As QEMU must have it: its working directory is nobody's business, and may differ."""
-    return path.absolute()

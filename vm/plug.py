@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from vm.disk import is_lock_failure
 from vm.errors import DiskError, DiskInUse, QmpOutcomeUnknown, QmpRefused
 from vm.hotplug import AttachedDisk
-from vm.qmp import Qmp
+from vm.qmp import DEFAULT_DEADLINE_S, Qmp
 
 # io_uring moves the same blocks with fewer system calls and no hand-over to a thread: here a
 # guest under emulation reads a disk in half the time, and writes it in two thirds. It may be
@@ -19,14 +19,21 @@ ASYNCHRONOUS_IO: Sequence[str] = (
 """Ways for QEMU to read and write an image (BlockdevAioOptions), best first."""
 
 
-async def plug_in(qmp: Qmp, disk: AttachedDisk, ways: Sequence[str] = ASYNCHRONOUS_IO) -> str:
+async def plug_in(
+    qmp: Qmp,
+    disk: AttachedDisk,
+    ways: Sequence[str] = ASYNCHRONOUS_IO,
+    *,
+    deadline_s: float = DEFAULT_DEADLINE_S,
+) -> str:
     """Open the image and show it to the guest; returns which of `ways` the host allowed.
 
-    Raises DiskInUse, DiskError; then nothing of it is left in QEMU.
+    deadline_s: for each command. Raises DiskInUse, DiskError; then nothing of it is left in
+    QEMU. Raises QmpOutcomeUnknown; then something may be.
     """
-    way = await _open_image(qmp, disk, ways)
+    way = await _open_image(qmp, disk, ways, deadline_s)
     try:
-        await qmp.device_add(disk.device_options())
+        await qmp.device_add(disk.device_options(), deadline_s=deadline_s)
     except QmpRefused as error:
         await qmp.blockdev_del(disk.node_name)
         raise DiskError("attach", disk.path, error.description) from error
@@ -42,10 +49,10 @@ async def unplug(qmp: Qmp, disk: AttachedDisk) -> None:
         raise DiskError("detach", disk.path, error.message) from error
 
 
-async def _open_image(qmp: Qmp, disk: AttachedDisk, ways: Sequence[str]) -> str:
+async def _open_image(qmp: Qmp, disk: AttachedDisk, ways: Sequence[str], deadline_s: float) -> str:
     for way in ways:
         try:
-            await qmp.blockdev_add(disk.blockdev_options(way))
+            await qmp.blockdev_add(disk.blockdev_options(way), deadline_s=deadline_s)
             return way
         except QmpRefused as error:
             if way != ways[-1] and way in error.description:

@@ -156,7 +156,11 @@ class Qmp:
         return str(answer["status"])
 
     async def stop(self, *, deadline_s: float = DEFAULT_DEADLINE_S) -> None:
-        """Pause the processors; on the way QEMU completes and flushes all disk requests."""
+        """Pause the processors; on the way QEMU completes and flushes all disk requests.
+
+        Not to be sent with `execute`: `vm.machine` takes a pause that it was not told of for a
+        failure of the accelerator, and ends the machine.
+        """
         self.pause_requested = True
         await self.execute("stop", deadline_s=deadline_s)
 
@@ -174,17 +178,21 @@ class Qmp:
         answer = await self.execute("human-monitor-command", {"command-line": command_line})
         return str(answer)
 
-    async def blockdev_add(self, options: Mapping[str, object]) -> None:
+    async def blockdev_add(
+        self, options: Mapping[str, object], *, deadline_s: float = DEFAULT_DEADLINE_S
+    ) -> None:
         """Open a block device; `options` is a BlockdevOptions of qapi/block-core.json."""
-        await self.execute("blockdev-add", options)
+        await self.execute("blockdev-add", options, deadline_s=deadline_s)
 
     async def blockdev_del(self, node_name: str, *, deadline_s: float = DEFAULT_DEADLINE_S) -> None:
         """Flush and close a block device that no guest device uses any more."""
         await self.execute("blockdev-del", {"node-name": node_name}, deadline_s=deadline_s)
 
-    async def device_add(self, options: Mapping[str, object]) -> None:
+    async def device_add(
+        self, options: Mapping[str, object], *, deadline_s: float = DEFAULT_DEADLINE_S
+    ) -> None:
         """Plug a device in; `options` are "driver", "id", "bus" and the driver's own."""
-        await self.execute("device_add", options)
+        await self.execute("device_add", options, deadline_s=deadline_s)
 
     async def device_del(self, device: str, *, deadline_s: float = DEFAULT_DEADLINE_S) -> None:
         """Unplug the device with id `device` and wait until it is gone.

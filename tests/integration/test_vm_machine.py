@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from tests.integration.vm_guests import HALTING, RESTARTING, finish, rom, saying, spec_for
-from vm.argv import QMP_CHANNEL, qemu_argv
+from vm.argv import QMP_CHANNEL, SCSI_BUS, qemu_argv
 from vm.channels_windows import LoopbackChannel
 from vm.disk import create_disk, resize_disk
 from vm.errors import DiskError, DiskInUse, LaunchFailure, MachineBusy, MachineDied, UnknownPort
@@ -389,6 +389,53 @@ def test_disks_come_and_go(tmp_path: Path, board: MachineType) -> None:
     finish(scenario())
 
 
+def test_a_caller_who_gives_up_leaves_no_half_plugged_disk(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        spec = await spec_for(tmp_path)
+        disk = tmp_path / "d.qcow2"
+        await create_disk(spec.qemu, disk, 1 << 30)
+        async with await VirtualMachine.start(spec) as machine:
+            before = block_nodes(await machine.qmp.execute("query-named-block-nodes"))
+            for steps in range(6):  # cancelled at different places
+                attaching = asyncio.create_task(machine.attach_disk(disk, "d"))
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+                attaching.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await attaching
+                assert machine.disks == ()
+            assert block_nodes(await machine.qmp.execute("query-named-block-nodes")) == before
+            await machine.attach_disk(disk, "d")
+            detaching = asyncio.create_task(machine.detach_disk("d"))
+            await asyncio.sleep(0)
+            detaching.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await detaching
+            await machine.attach_disk(disk, "other")  # waits for the removal to be complete
+            assert [each.serial for each in machine.disks] == ["other"]
+
+    finish(scenario())
+
+
+def test_a_disk_of_unknown_fate_is_not_plugged_in_again(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        spec = await spec_for(tmp_path)
+        for name in ("a", "b"):
+            await create_disk(spec.qemu, tmp_path / f"{name}.qcow2", 1 << 30)
+        async with await VirtualMachine.start(spec) as machine:
+            os.kill(machine.pid, signal.SIGSTOP)
+            try:
+                with pytest.raises(DiskError, match="no answer"):
+                    await machine.attach_disk(tmp_path / "a.qcow2", "a", deadline_s=0.2)
+            finally:
+                os.kill(machine.pid, signal.SIGCONT)
+            with pytest.raises(DiskInUse):
+                await machine.attach_disk(tmp_path / "a.qcow2", "a")
+            assert (await machine.attach_disk(tmp_path / "b.qcow2", "b")).lun == 1
+
+    finish(scenario())
+
+
 def test_two_machines_never_share_a_disk(tmp_path: Path) -> None:
     async def scenario() -> None:
         first = await spec_for(tmp_path, name="first")
@@ -420,14 +467,14 @@ def test_what_is_no_disk_is_refused_and_leaves_no_trace(tmp_path: Path) -> None:
             for wrong in ("text", "missing"):
                 with pytest.raises(DiskError):
                     await machine.attach_disk(tmp_path / wrong, "s")
-            # The device is refused after the image was opened: its LUN is taken already.
-            taken = await machine.attach_disk(tmp_path / "d.qcow2", "d")
-            machine._disks.clear()
-            await create_disk(spec.qemu, tmp_path / "e.qcow2", 1 << 30)
+            # A device at the place of the next disk: refused after its image has been opened.
+            await machine.qmp.device_add(
+                {"driver": "scsi-cd", "id": "cd", "bus": SCSI_BUS, "scsi-id": 0, "lun": 0}
+            )
             with pytest.raises(DiskError):
-                await machine.attach_disk(tmp_path / "e.qcow2", "e")
-            machine._disks["d"] = taken
-            await machine.detach_disk("d")
+                await machine.attach_disk(tmp_path / "d.qcow2", "d")
+            await machine.qmp.device_del("cd")
+            await resize_disk(spec.qemu, tmp_path / "d.qcow2", 2 << 30)  # it is closed again
             assert block_nodes(await machine.qmp.execute("query-named-block-nodes")) == before
 
     finish(scenario())

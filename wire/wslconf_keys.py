@@ -80,12 +80,7 @@ WSL_CONF = (
         state=State.NOT_YET,
         always=False,
     ),
-    Key(
-        "network.generateHosts",
-        "boolean",
-        True,
-        "Write /etc/hosts when the distribution starts.",
-    ),
+    Key("network.generateHosts", "boolean", True, "Write /etc/hosts when the distribution starts."),
     Key(
         "network.generateResolvConf",
         "boolean",
@@ -115,13 +110,7 @@ WSL_CONF = (
         state=State.NOT_YET,
         always=False,
     ),
-    Key(
-        "fileServer.logFile",
-        "path",
-        "",
-        "Log file of WSL's file server.",
-        state=State.NO_EFFECT,
-    ),
+    Key("fileServer.logFile", "path", "", "Log file of WSL's file server.", state=State.NO_EFFECT),
     Key(
         "fileServer.logLevel",
         "integer",
@@ -229,13 +218,7 @@ DISTRIBUTION_CONF = (
         state=State.NOT_YET,
         always=False,
     ),
-    Key(
-        "shortcut.icon",
-        "path",
-        "",
-        "Icon of that entry.",
-        state=State.NOT_YET,
-    ),
+    Key("shortcut.icon", "path", "", "Icon of that entry.", state=State.NOT_YET),
     Key(
         "windowsterminal.enabled",
         "boolean",

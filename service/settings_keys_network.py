@@ -1,0 +1,133 @@
+"""The keys of .wslconfig that concern the network (behaviour §2, §7). Plain data."""
+
+from __future__ import annotations
+
+from wire.wslconf import Key, State
+
+NETWORKING_MODES = ("None", "Nat", "Bridged", "Mirrored", "Consomme", "VirtioProxy")
+"""VirtioProxy is Consomme's older name."""
+
+NETWORK = (
+    Key(
+        "wsl2.networkingMode",
+        "choice",
+        "Nat",
+        "How the machine reaches the network.",
+        aliases=("experimental.networkingMode",),
+        choices=NETWORKING_MODES,
+        state=State.NOT_YET,
+        always="Nat",
+    ),
+    Key(
+        "wsl2.localhostForwarding",
+        "boolean",
+        True,
+        "Make ports that Linux programs listen on reachable at the host's localhost.",
+        state=State.NOT_YET,
+        always=False,
+    ),
+    Key(
+        "wsl2.dnsTunneling",
+        "boolean",
+        True,
+        "Let the host answer the machine's name queries.",
+        aliases=("experimental.dnsTunneling",),
+        state=State.NO_EFFECT,
+        always=True,
+    ),
+    Key(
+        "wsl2.dnsProxy",
+        "boolean",
+        True,
+        "Answer name queries at the gateway of the machine's network.",
+        state=State.NO_EFFECT,
+        always=True,
+    ),
+    Key(
+        "wsl2.autoProxy",
+        "boolean",
+        True,
+        "Use the host's web proxy.",
+        aliases=("experimental.autoProxy",),
+        state=State.NOT_YET,
+        always=False,
+    ),
+    Key(
+        "wsl2.firewall",
+        "boolean",
+        True,
+        "Apply the Windows firewall's rules for virtual machines.",
+        aliases=("experimental.firewall",),
+        state=State.NO_EFFECT,
+    ),
+    Key("wsl2.ipv6", "boolean", False, "Give the machine an IPv6 address.", state=State.NOT_YET),
+    Key(
+        "wsl2.dhcp",
+        "boolean",
+        True,
+        "Configure a bridged network by DHCP.",
+        state=State.NO_EFFECT,
+        always=True,
+    ),
+    Key(
+        "wsl2.dhcpTimeout",
+        "integer",
+        5000,
+        "How long to wait for DHCP, in milliseconds.",
+        state=State.NO_EFFECT,
+    ),
+    Key(
+        "wsl2.macAddress",
+        "mac",
+        "",
+        "Hardware address of a bridged network.",
+        state=State.NO_EFFECT,
+        shown="a random one",
+    ),
+    Key(
+        "wsl2.vmSwitch",
+        "text",
+        "",
+        "Hyper-V switch of a bridged network.",
+        state=State.NO_EFFECT,
+        shown="none",
+    ),
+    Key(
+        "experimental.bestEffortDnsParsing",
+        "boolean",
+        False,
+        "Answer name queries that Windows does not fully understand.",
+        state=State.NO_EFFECT,
+    ),
+    Key(
+        "experimental.dnsTunnelingIpAddress",
+        "ip",
+        "10.255.255.254",
+        "Address of the name server that Linux sees; Isthmus's is 10.0.2.3.",
+        state=State.NO_EFFECT,
+        always="10.0.2.3",
+    ),
+    Key(
+        "experimental.initialAutoProxyTimeout",
+        "integer",
+        1000,
+        "How long to wait for the host's proxy settings, in milliseconds.",
+        state=State.NOT_YET,
+    ),
+    Key(
+        "experimental.ignoredPorts",
+        "ports",
+        (),
+        "Ports that stay Linux's own with mirrored networking.",
+        state=State.NOT_YET,
+        shown="none",
+    ),
+    Key(
+        "experimental.hostAddressLoopback",
+        "boolean",
+        False,
+        "Let host and Linux reach each other by the host's addresses.",
+        state=State.NOT_YET,
+        always=False,
+    ),
+)

@@ -300,7 +300,7 @@ def with_kernel(image: BootImage, kernel: Path) -> BootImage:
             hint="wsl2.kernel in .wslconfig names it; backslashes are written twice there.",
         )
     return replace(
-        image, kernel=kernel, initrd=None, release=str(kernel), origin=KernelOrigin.DEBIAN
+        image, kernel=kernel, initrd=None, release=str(kernel), origin=KernelOrigin.CUSTOM
     )
 
 

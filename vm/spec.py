@@ -59,6 +59,8 @@ class KernelOrigin(StrEnum):
     """Debian's signed kernel: drivers are modules, so it needs an initrd and PCI."""
     TUNED = "tuned"
     """Ours: every driver built in, no jump labels, boots microvm through the PVH entry point."""
+    CUSTOM = "custom"
+    """The user's: nothing is known of it, but that it must do without an initrd."""
 
 
 @dataclass(frozen=True, order=True)

@@ -344,15 +344,17 @@ def pids_cgroup(limit: int) -> Iterator[str]:
         Path(directory, "pids.max").write_text(str(limit))
         yield directory
     finally:
-        # A reaped process leaves its cgroup a moment later.
-        wait_until(lambda: _removed(directory), f"{directory} is removed")
+        wait_until(lambda: _emptied_and_removed(directory), f"{directory} is removed")
 
 
-def _removed(directory: str) -> bool:
+def _emptied_and_removed(cgroup: str) -> bool:
+    for pid in Path(cgroup, "cgroup.procs").read_text().split():
+        with suppress(ProcessLookupError):
+            os.kill(int(pid), signal.SIGKILL)  # type: ignore[attr-defined,unused-ignore]
     try:
-        os.rmdir(directory)
+        os.rmdir(cgroup)
     except OSError:
-        return False
+        return False  # a process that has ended leaves its cgroup a moment later
     return True
 
 

@@ -56,6 +56,8 @@ def own_files() -> Tree:
             tree.add(name, File(0o755 if executable else 0o644, path.read_bytes()))
     for package in ("wire", "guest"):
         for path in sorted((SOURCE_ROOT / package).rglob("*.py")):
+            if path.is_relative_to(rootfs):
+                continue
             name = path.relative_to(SOURCE_ROOT).as_posix()
             tree.add(f"{CODE_DIRECTORY}/{name}", File(0o644, path.read_bytes()))
     native = SOURCE_ROOT / "guest" / "native" / "build"

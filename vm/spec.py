@@ -184,8 +184,8 @@ def choose_processors(accelerator: Accelerator, origin: KernelOrigin, wanted: in
     4669, all versions up to 11.1 at least). Debian's kernel changes its own code while it runs
     (jump labels), and so dies of it now and then, "Oops: int3": seen once in some thirty boots
     on a busy host. With one processor that cannot happen. Our kernel is built without jump
-    labels.
+    labels; a user's own is taken to have them, as nearly every kernel does.
     """
-    if accelerator is Accelerator.TCG and origin is KernelOrigin.DEBIAN:
+    if accelerator is Accelerator.TCG and origin is not KernelOrigin.TUNED:
         return 1
     return wanted

@@ -59,11 +59,13 @@ def test_a_kernel_argument_is_one_printable_word(argument: str) -> None:
 def test_microvm_needs_our_kernel_and_its_firmware() -> None:
     assert choose_machine(QEMU, KernelOrigin.TUNED) is MachineType.MICROVM
     assert choose_machine(QEMU, KernelOrigin.DEBIAN) is MachineType.Q35
+    assert choose_machine(QEMU, KernelOrigin.CUSTOM) is MachineType.Q35
     without = replace(QEMU, machines=frozenset({MachineType.Q35}))
     assert choose_machine(without, KernelOrigin.TUNED) is MachineType.Q35
 
 
 def test_a_kernel_that_patches_itself_gets_one_emulated_processor() -> None:
     assert choose_processors(Accelerator.TCG, KernelOrigin.DEBIAN, 4) == 1
+    assert choose_processors(Accelerator.TCG, KernelOrigin.CUSTOM, 4) == 1
     assert choose_processors(Accelerator.TCG, KernelOrigin.TUNED, 4) == 4
     assert choose_processors(Accelerator.KVM, KernelOrigin.DEBIAN, 4) == 4

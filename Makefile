@@ -50,7 +50,7 @@ kernel: .venv/stamp native
 	@$(BIN)/python -m vm.image kernel
 
 demo: image
-	@$(BIN)/isthmus --list --quiet | grep -q . || $(BIN)/isthmus --install
+	@$(BIN)/isthmus --list --quiet | grep -q . || $(BIN)/isthmus --install --no-launch
 	$(BIN)/isthmus -- sh -c 'uname -a; cat /etc/os-release'
 
 test: .venv/stamp native test-packages

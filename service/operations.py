@@ -292,6 +292,10 @@ class Operations:
 
     # -- the machine and the service -----------------------------------------------------------
 
+    async def _boot(self, client: Client, request: messages.Boot) -> Message:
+        await self._machine.ensure_running(client.progress)
+        return Done()
+
     async def _shutdown(self, client: Client, request: messages.Shutdown) -> Message:
         await self._machine.shutdown(force=request.force)
         return Done()
@@ -322,6 +326,7 @@ class Operations:
         messages.Terminate: _terminate,
         messages.Unregister: _unregister,
         messages.SetDefault: _set_default,
+        messages.Boot: _boot,
         messages.Shutdown: _shutdown,
         messages.Status: _status,
         messages.Update: _update,

@@ -8,7 +8,6 @@ import os
 import sys
 
 from shell import exitcodes
-from shell.connection import open_connection, places
 from shell.errors import ShellError
 from shell.failure import ClientError
 from shell.grammar import parse_posix, parse_windows
@@ -55,7 +54,9 @@ def run(argv: list[str]) -> int:
     try:
         invocation = _parse(argv)
         if isinstance(invocation, RunCommand):
-            return _run_command(invocation)
+            from shell.running import run_command
+
+            return run_command(invocation)
         from shell.management import carry_out
 
         status = carry_out(invocation, sys.stdout.write)
@@ -92,12 +93,3 @@ def _parse(argv: list[str]) -> Invocation:
 
         return parse_windows(*own_command_line())
     return parse_posix(argv[1:])
-
-
-def _run_command(command: RunCommand) -> int:
-    from shell.progress import ProgressLine
-    from shell.running import Session, run_request
-
-    connection = open_connection(places())
-    session = Session(connection, ProgressLine())
-    return session.run(run_request(command, session.terminal))

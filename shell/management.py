@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -33,8 +34,7 @@ def carry_out(invocation: Invocation, write: Write) -> int:
             f"--{invocation.OPERATION} is not supported yet",
             hint="docs/wsl-compatibility.md lists what is.",
         )
-    handler(invocation, write)
-    return 0
+    return handler(invocation, write) or 0
 
 
 def _ask(request: Message) -> Any:
@@ -54,7 +54,16 @@ def _ask_over(connection: Connection, request: Message) -> Any:
 # -- distributions ---------------------------------------------------------------------------------
 
 
-def _install(command: invocations.InstallCommand, write: Write) -> None:
+def _install(command: invocations.InstallCommand, write: Write) -> int:
+    if command.fixed_disk:
+        raise ClientError(
+            failures.UNSUPPORTED,
+            "--fixed-vhd is not supported: disks grow with what is written to them",
+            hint="Leave it out; --vhd-size alone bounds the disk.",
+        )
+    if command.no_distribution:
+        _ask(messages.Boot())
+        return 0
     if command.from_file:
         request = messages.Import(
             name=command.name,
@@ -74,6 +83,13 @@ def _install(command: invocations.InstallCommand, write: Write) -> None:
             )
         )
     write(render.installed(installed.name))
+    if command.no_launch or not (os.isatty(0) and os.isatty(1)):
+        return 0
+    from shell.running import run_command
+
+    write(render.launching(installed.name))
+    sys.stdout.flush()
+    return run_command(invocations.RunCommand(distribution=installed.name))
 
 
 def _name_of_file(path: str) -> str:
@@ -197,7 +213,7 @@ def _nothing_to_do(command: Invocation, write: Write) -> None:
     """The one thing it could ask for is so already."""
 
 
-_HANDLERS: dict[type[Invocation], Callable[[Any, Write], None]] = {
+_HANDLERS: dict[type[Invocation], Callable[[Any, Write], int | None]] = {
     invocations.InstallCommand: _install,
     invocations.ImportCommand: _import,
     invocations.ExportCommand: _export,

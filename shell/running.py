@@ -7,7 +7,7 @@ import os
 from collections import deque
 from collections.abc import Sequence
 
-from shell.connection import Connection
+from shell.connection import Connection, open_connection, places
 from shell.exitcodes import status_of_signal
 from shell.failure import ClientError
 from shell.invocations import RunCommand
@@ -196,3 +196,12 @@ def _working_directory() -> str:
         return os.getcwd()
     except OSError:
         return ""
+
+
+def run_command(command: RunCommand) -> int:
+    """Run a command line's program in this terminal; returns the exit status.
+
+    Raises ClientError.
+    """
+    session = Session(open_connection(places()), ProgressLine())
+    return session.run(run_request(command, session.terminal))

@@ -148,6 +148,12 @@ class Terminate(Message, name="terminate"):
     name: str
 
 
+class Boot(Message, name="boot"):
+    """Make sure that the utility VM runs; what is missing for that is prepared."""
+
+    REPLY: ClassVar[type[Message]] = Done
+
+
 class Shutdown(Message, name="shutdown"):
     """Stop all distributions and the utility VM. `force` skips the grace periods."""
 

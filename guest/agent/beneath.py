@@ -101,7 +101,7 @@ def write_beneath(root: str, path: str, text: str) -> None:
             fd = os.open(temporary, flags, 0o644, dir_fd=directory)
         with open(fd, "w", encoding="utf-8", errors="surrogateescape") as file:
             file.write(text)
-        os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+        _replace(directory, temporary, name)
     finally:
         os.close(directory)
 
@@ -122,6 +122,15 @@ def link_beneath(root: str, path: str, target: str) -> None:
         except FileExistsError:
             os.unlink(temporary, dir_fd=directory)
             os.symlink(target, temporary, dir_fd=directory)
-        os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+        _replace(directory, temporary, name)
     finally:
         os.close(directory)
+
+
+def _replace(directory: int, temporary: str, name: str) -> None:
+    """Give a new file its name. Raises OSError, as when a directory is there, and removes it."""
+    try:
+        os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+    except OSError:
+        os.unlink(temporary, dir_fd=directory)
+        raise

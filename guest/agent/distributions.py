@@ -12,6 +12,7 @@ import select
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -66,6 +67,10 @@ class Distribution:
         self.files = RootFiles(disks.mount_point(disk))
         self.is_in_first_run = False
         """Whether its setup is going on in some session (guest.agent.setup.FirstRun)."""
+        # Worker threads wait for the end and kill, so the loop's thread may not close the
+        # descriptor under them: its number might be another file's a moment later.
+        self._stopped = threading.Event()
+        self._pidfd_lock = threading.Lock()
         self._pidfd = os.pidfd_open(pid)
         try:
             self._client = initclient.InitClient.connect(socket_path(identity))
@@ -124,23 +129,26 @@ class Distribution:
 
     def kill(self) -> None:
         """SIGKILL pid 1, and with it every process of the distribution (pid_namespaces(7))."""
-        try:
-            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
+        with self._pidfd_lock:
+            if self._pidfd >= 0:
+                try:
+                    signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
 
     def wait_stopped(self, timeout_s: float) -> bool:
         """Whether pid 1 has ended after at most `timeout_s`; for worker threads."""
-        poll = select.poll()
-        poll.register(self._pidfd, select.POLLIN)
-        return bool(poll.poll(timeout_s * 1000))
+        return self._stopped.wait(timeout_s)
 
     def _on_death(self, _events: int) -> None:
         self._loop.forget(self._pidfd)
         self._loop.forget(self._client.fileno())
         self._is_lost = True
         self._client.close()
-        os.close(self._pidfd)
+        with self._pidfd_lock:
+            os.close(self._pidfd)
+            self._pidfd = -1
+        self._stopped.set()
         exits, self._exits = self._exits, {}
         for callback in exits.values():
             callback(signal.SIGKILL)  # a wait status: killed by that signal

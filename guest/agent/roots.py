@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 
 from guest.agent.beneath import open_beneath, read_beneath
 from guest.agent.distroconf import CONF_PATH, DistroConf, read_distro_conf, read_oobe
@@ -96,7 +97,7 @@ class RootFiles:
         return find_user(self._passwd, self._group, wanted, default_uid)
 
     def _refresh(self) -> None:
-        paths = ("/etc/passwd", "/etc/group", "/etc/default/locale", "/etc/locale.conf")
+        paths = ("/etc", "/etc/passwd", "/etc/group", "/etc/default/locale", "/etc/locale.conf")
         stamp = tuple(self._stamp_of(path) for path in paths)
         if stamp == self._stamp:
             return
@@ -106,10 +107,12 @@ class RootFiles:
         locale = read_beneath(self._root, "/etc/default/locale")
         self.language = language_of(locale or read_beneath(self._root, "/etc/locale.conf"))
 
-    def _stamp_of(self, path: str) -> tuple[int, int, int] | None:
-        """Enough of a file's status to tell that it has changed; links are told by themselves."""
+    def _stamp_of(self, path: str) -> object:
+        """Enough of a file's status to tell that it has changed; a link always may have."""
         try:
             status = os.lstat(self._root + path)
         except OSError:
             return None
+        if stat.S_ISLNK(status.st_mode):
+            return object()
         return status.st_ino, status.st_mtime_ns, status.st_size

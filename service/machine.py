@@ -28,7 +28,7 @@ from vm.machine import VirtualMachine
 from vm.probe import choose_accelerator
 from vm.probe_result import ProbeReport
 from vm.qmp import Qmp, event_data
-from vm.spec import BootImage, KernelOrigin, MachineSpec, Qemu, choose_machine
+from vm.spec import BootImage, KernelOrigin, MachineSpec, Qemu, choose_machine, choose_processors
 from wire import failures
 from wire.agent import Hello, Log, PowerOff, Welcome
 from wire.codec import Message
@@ -178,7 +178,7 @@ class Machine:
             accelerator=self.probe.chosen,
             boot=image,
             memory_mib=settings.memory_mib,
-            processors=settings.processors,
+            processors=choose_processors(self.probe.chosen, image.origin, settings.processors),
             serial_log=Path(self._places.logs) / "serial.log",
             ports=(AGENT_PORT,),
             kernel_arguments=settings.kernel_arguments,

@@ -103,7 +103,7 @@ def test_compressions(tmp_path: Path, name: str, pack: Callable[[bytes], bytes])
         special("usr/bin/hard", tarfile.LNKTYPE, "etc/shadow"),
         special("usr/bin/hard", tarfile.LNKTYPE, "../../etc/shadow"),
     ],
-    ids=str,
+    ids=lambda member: str(member[0] if isinstance(member, tuple) else member.get_info()),
 )
 def test_hostile_members_are_refused(tmp_path: Path, member: Member) -> None:
     with pytest.raises(PackageMalformed) as caught:

@@ -17,6 +17,9 @@ from dataclasses import dataclass, field
 
 from vm.spec import BootImage, MachineType
 
+AGENT_PORT = "org.isthmus.agent"
+SHELL = ("init=/bin/sh", "start=/bin/sh")
+"""Kernel arguments for a shell in place of init: one for the kernel, one for an initramfs."""
 BOOT_DEADLINE_S = 120.0
 """Many times what a boot takes here; only a machine that hangs runs into it."""
 KERNEL_ARGUMENTS = (
@@ -118,7 +121,7 @@ def booted(image: BootImage, machine: MachineType, *arguments: str) -> Iterator[
                 "-chardev",
                 "null,id=p1",
                 "-device",
-                "virtserialport,chardev=p1,name=test.port",
+                f"virtserialport,chardev=p1,name={AGENT_PORT}",
             ]
     argv += ["-serial", "stdio", "-monitor", "none"]
     process = subprocess.Popen(

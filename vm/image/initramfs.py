@@ -10,7 +10,6 @@ from vm.image.tree import Directory, File, Tree
 INIT = """\
 #!/bin/busybox sh
 # Loads what is needed to read the system image, and hands over to it.
-export PATH=/bin
 busybox mount -t devtmpfs -o nosuid,mode=0755 devtmpfs /dev
 {load}
 # The disk is there as soon as its driver has bound to it, which may be after insmod returns.
@@ -28,7 +27,8 @@ if ! busybox mount -t erofs -o ro /dev/vda /root; then
     busybox reboot -f
 fi
 busybox mount -o move /dev /root/dev
-exec busybox switch_root /root /sbin/init
+# "start=PROGRAM" on the kernel's command line comes here as a variable; "init=" does not.
+exec busybox switch_root /root "${{start:-/sbin/init}}"
 """
 
 

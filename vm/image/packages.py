@@ -144,21 +144,25 @@ LINKS = {
     "var/tmp": "/tmp",
 }
 
-_BIN = """
-[ ash awk basename cat chgrp chmod chown clear cmp cp cut date dd df diff dirname dmesg du echo
-egrep env expr false fgrep find free grep gunzip gzip head hexdump hostname id ip kill killall
-less ln ls md5sum mkdir mkfifo mknod mktemp more mv nc netstat nohup nslookup od patch pgrep
-pidof ping ping6 pkill printenv printf ps pwd readlink realpath reset rm rmdir sed seq setsid sh
-sha256sum sleep sort stat strings stty sync tail tar tee test time timeout top touch tr true tty
-uname uniq uptime usleep vi watch wc wget which whoami xargs xxd yes zcat
-"""
-_SBIN = """
-arp blockdev chroot depmod getty halt ifconfig init insmod ip loadfont lsmod modinfo modprobe
-pivot_root poweroff reboot rmmod route switch_root sysctl syslogd
-"""
-
-BUSYBOX_APPLETS = {"usr/bin": _BIN.split(), "usr/sbin": _SBIN.split()}
-"""busybox under these names, where no package brings a program of the name."""
+NOT_BUSYBOX = frozenset(
+    {
+        "crond",
+        "crontab",
+        "dpkg",
+        "dpkg-deb",
+        "httpd",
+        "linuxrc",
+        "login",
+        "passwd",
+        "rpm",
+        "rpm2cpio",
+        "su",
+        "sulogin",
+        "telnetd",
+    }
+)
+"""Applets of busybox that are not wanted under their own names. All others are links to it, where
+no package brings a program of the name."""
 
 BOOT_MODULES = (
     "virtio_net",

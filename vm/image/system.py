@@ -29,7 +29,7 @@ from vm.image.guest_python import (
 )
 from vm.image.progress import Progress, silent
 from vm.image.tools import run_tool
-from vm.image.tree import Directory, File, Link, Tree
+from vm.image.tree import Directory, File, Link, Tree, normal_path
 from vm.image.treefile import read_tree, write_tree
 
 BASE_KIND = "base"
@@ -57,6 +57,8 @@ def own_files() -> Tree:
     for package in ("wire", "guest"):
         for path in sorted((SOURCE_ROOT / package).rglob("*.py")):
             if path.is_relative_to(rootfs):
+                continue
+            if rootfs in path.parents:
                 continue
             name = path.relative_to(SOURCE_ROOT).as_posix()
             tree.add(f"{CODE_DIRECTORY}/{name}", File(0o644, path.read_bytes()))
@@ -87,12 +89,19 @@ def base_tree(debs: Mapping[str, Path], progress: Progress = silent) -> Tree:
     for path, target in packages.LINKS.items():
         # Not through add(): /bin itself is what paths are moved away from.
         tree.nodes[path] = Link(target)
-    for directory, applets in packages.BUSYBOX_APPLETS.items():
-        for applet in applets:
-            if tree.nodes.get(f"{directory}/{applet}") is None:
-                tree.add(f"{directory}/{applet}", Link("/usr/bin/busybox"))
     check_libraries(tree)
     return tree
+
+
+def link_applets(tree: Tree, listing: str) -> None:
+    """Add busybox's applets; `listing` is what `busybox --list-full` prints. Pure."""
+    for path in listing.split():
+        place = normal_path(path)
+        name = place.rpartition("/")[2]
+        if name in packages.NOT_BUSYBOX or "/" not in place:
+            continue
+        if not any(f"{directory}/{name}" in tree.nodes for directory in ("usr/bin", "usr/sbin")):
+            tree.add(place, Link("/usr/bin/busybox"))
 
 
 def check_libraries(tree: Tree) -> None:
@@ -125,7 +134,7 @@ def base_key(digests: Mapping[str, str]) -> str:
     for name, digest in sorted(digests.items()):
         total.update(f"{name} {digest}\n".encode())
     rules = (packages.KEPT, packages.PRUNED, packages.DIRECTORIES, packages.LINKS)
-    total.update(repr((rules, packages.BUSYBOX_APPLETS)).encode())
+    total.update(repr((rules, sorted(packages.NOT_BUSYBOX))).encode())
     return total.hexdigest()
 
 
@@ -161,6 +170,8 @@ def build_base(cache: Cache, key: str, debs: Mapping[str, Path], progress: Progr
         tree = base_tree(debs, progress)
         with cache.scratch() as scratch:
             tree.write(scratch)
+            argv = [str(scratch / "usr/bin/busybox"), "--list-full"]
+            link_applets(tree, run_tool("asking busybox what it does", argv, timeout_s=60))
             library = f"usr/lib/{packages.PYTHON}"
             compile_python(scratch, library, progress)
             for path in sorted((scratch / library).rglob("*.pyc")):

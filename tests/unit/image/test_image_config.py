@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import re
+import sys
+from pathlib import Path
 
+import pytest
+
+from vm.image import kernel_tuned
+from vm.image.errors import BuildFailed
 from vm.image.kernel_tuned import CONFIG, missing_options
 
 PROMISED = """
@@ -33,3 +39,33 @@ def test_the_promises_are_kept() -> None:
     # Without a module loader's help: the machine, its disks, and what every distribution uses.
     for name in PROMISED.split():
         assert f"CONFIG_{name}" in built_in
+
+
+def test_every_patch_says_what_it_is_for_and_changes_the_kernels_identity(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = kernel_tuned.config_digest()
+    assert kernel_tuned.patches() != []
+    for path in kernel_tuned.patches():
+        description, separator, _ = path.read_text().partition("\n---\n--- a/")
+        assert description.startswith("Subject: ") and separator
+        assert "SPDX-License-Identifier: GPL-2.0-only" in description
+    (tmp_path / "0001-other.patch").write_text("other")
+    monkeypatch.setattr(kernel_tuned, "PATCHES", tmp_path)
+    assert kernel_tuned.config_digest() != before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the kernel is built on Linux hosts only")
+def test_a_patch_that_does_not_fit_fails_the_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "file.c").write_text("one\ntwo\nthree\n")
+    patch = "--- a/file.c\n+++ b/file.c\n@@ -1,3 +1,3 @@\n one\n-{}\n+2\n three\n"
+    monkeypatch.setattr(kernel_tuned, "PATCHES", tmp_path)
+    (tmp_path / "0001-fits.patch").write_text(patch.format("two"))
+    kernel_tuned.apply_patches(source)
+    assert (source / "file.c").read_text() == "one\n2\nthree\n"
+    with pytest.raises(BuildFailed, match=r"0001-fits\.patch"):
+        kernel_tuned.apply_patches(source)

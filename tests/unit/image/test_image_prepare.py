@@ -179,6 +179,14 @@ def test_our_own_files_are_all_there() -> None:
     assert code == []  # it is laid over the image, not carried in the package
 
 
+def test_applets_do_not_take_the_place_of_programs() -> None:
+    tree = Tree()
+    tree.add("usr/sbin/mke2fs", File(0o755, b""))
+    system.link_applets(tree, "bin/sh\nsbin/mke2fs\nusr/bin/mke2fs\nusr/bin/dpkg\nlinuxrc\n")
+    assert tree.nodes["usr/bin/sh"] == Link("/usr/bin/busybox")
+    assert sorted(tree.nodes) == ["usr", "usr/bin", "usr/bin/sh", "usr/sbin", "usr/sbin/mke2fs"]
+
+
 def test_a_tree_with_a_library_missing_is_refused() -> None:
     strings = b"\0libfar.so.1\0"
     program = elf_file({".dynamic": (1).to_bytes(8, "little") * 2 + bytes(16), ".dynstr": strings})

@@ -220,7 +220,7 @@ _EXPORT = Command(
             kind="choice",
             value="FORMAT",
             choices=EXPORT_FORMATS,
-            about="tar (if nothing is said), tar.gz, tar.xz or vhd.",
+            about="tar, tar.gz, tar.xz or vhd; without it the name of FILE decides, else tar.",
         ),
         Option("--vhd", field="vhd", about="The same as --format vhd."),
     ),

@@ -80,12 +80,15 @@ class ImportInPlaceCommand(Invocation):
 
 
 class ExportCommand(Invocation):
-    """Write a distribution to `file` ("-") as `format`: tar, tar.gz, tar.xz or vhd."""
+    """Write a distribution to `file` ("-") as `format`: tar, tar.gz, tar.xz or vhd.
+
+    `format` "" goes by the file's name.
+    """
 
     OPERATION = "export"
     name: str
     file: str
-    format: str = "tar"
+    format: str = ""
 
 
 class ListCommand(Invocation):

@@ -124,9 +124,9 @@ def _export(command: invocations.ExportCommand, write: Write) -> None:
     if command.format == "vhd":
         _ask(messages.ExportDisk(name=command.name, path=_absolute(command.file)))
         return
-    from shell.transfers import export_archive
+    from shell.transfers import export_archive, format_of
 
-    request = messages.Export(name=command.name, format=command.format)
+    request = messages.Export(name=command.name, format=command.format or format_of(command.file))
     connection = open_connection(places())
     export_archive(connection, request, command.file, ProgressLine(in_files=True))
 

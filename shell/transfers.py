@@ -66,6 +66,17 @@ def import_archive(
         progress.clear()
 
 
+_FORMAT_OF_SUFFIX = ((".gz", "tar.gz"), (".tgz", "tar.gz"), (".xz", "tar.xz"), (".txz", "tar.xz"))
+
+
+def format_of(path: str) -> str:
+    """The format that an archive's name promises; a plain tar where it promises nothing. Pure."""
+    for suffix, format in _FORMAT_OF_SUFFIX:
+        if path.lower().endswith(suffix):
+            return format
+    return "tar"
+
+
 def export_archive(
     connection: Connection, request: Export, path: str, progress: ProgressLine
 ) -> None:

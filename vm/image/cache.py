@@ -202,7 +202,15 @@ class Cache:
         if wrong:
             return None
         self._remember(path, stamps)
+        with contextlib.suppress(OSError):
+            os.utime(path)  # for `uses`
         return Entry(path, meta)
+
+    def uses(self) -> list[tuple[str, float]]:
+        """Every entry's name, and when it was last found or built (seconds since the epoch)."""
+        if not self._entries.is_dir():
+            return []
+        return [(path.name, path.stat().st_mtime) for path in self._entries.iterdir()]
 
     def entries(self, kind: str = "") -> list[Entry]:
         """All undamaged entries of `kind`, newest first."""
@@ -254,10 +262,10 @@ class Cache:
             if not owner.isdecimal() or not psutil.pid_exists(int(owner)):
                 shutil.rmtree(path, ignore_errors=True)
 
-    def remove(self, entry: Entry) -> None:
-        """Take an entry out; a file that is in use (on Windows) stays until the next time."""
+    def remove(self, name: str) -> None:
+        """Take an entry out; one that is in use (on Windows) stays until the next time."""
         with self.scratch() as directory, contextlib.suppress(OSError):
-            os.replace(entry.path, directory / "removed")
+            os.replace(self._entries / name, directory / "removed")
 
     def _remember(self, path: Path, stamps: Mapping[str, object]) -> None:
         """Note that the files of an entry are what they should be now."""

@@ -11,7 +11,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vm.image import kernel_debian, kernel_tuned, release, system, update_state
+from vm.image import (
+    housekeeping,
+    kernel_debian,
+    kernel_tuned,
+    release,
+    system,
+    update_state,
+)
 from vm.image import resolution as resolutions
 from vm.image.archive import ArchiveClient, suites
 from vm.image.cache import Cache, Entry
@@ -60,7 +67,10 @@ def prepare(
         generation, resolution = _selected(cache) or _resolve(cache, progress)
         # Another process may have done all of it while this one waited.
         image = _cached(cache, generation, resolution, pvh)
-        return image or _build(cache, generation, resolution, pvh, progress)
+        if image is None:
+            image = _build(cache, generation, resolution, pvh, progress)
+            housekeeping.tidy(cache, read_state(cache), RESOLUTIONS)
+        return image
 
 
 def find_prepared(*, pvh: bool = True, cache: Cache | None = None) -> BootImage | None:

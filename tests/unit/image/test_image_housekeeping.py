@@ -20,11 +20,11 @@ from vm.image.housekeeping import (
 )
 from vm.image.update_state import Generation, UpdateState
 
+KINDS = ["system", "base", "kernel-tuned"]
+
 uses = st.builds(
     Use,
-    st.builds(
-        "{}-{}".format, st.sampled_from(["system", "base", "kernel-tuned"]), st.integers(0, 9)
-    ),
+    st.builds("{}-{}".format, st.sampled_from(KINDS), st.integers(0, 9)),
     st.floats(0, 1e9),
 )
 

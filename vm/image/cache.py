@@ -193,7 +193,14 @@ class Cache:
         return self.named(f"{kind}-{key[:KEY_CHARACTERS]}")
 
     def named(self, name: str) -> Entry | None:
-        """The entry called `name`, if it is there and undamaged."""
+        """The entry called `name`, if it is there and undamaged; counts as a use of it."""
+        entry = self._load(name)
+        if entry is not None:
+            with contextlib.suppress(OSError):
+                os.utime(entry.path)  # for `uses`
+        return entry
+
+    def _load(self, name: str) -> Entry | None:
         path = self._entries / name
         if not name or Path(name).name != name or not path.is_dir():
             return None
@@ -202,8 +209,6 @@ class Cache:
         if wrong:
             return None
         self._remember(path, stamps)
-        with contextlib.suppress(OSError):
-            os.utime(path)  # for `uses`
         return Entry(path, meta)
 
     def uses(self) -> list[tuple[str, float]]:
@@ -220,7 +225,7 @@ class Cache:
             p for p in self._entries.iterdir() if p.name.startswith(f"{kind}-" if kind else "")
         ]
         paths.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
-        return [entry for path in paths if (entry := self.named(path.name)) is not None]
+        return [entry for path in paths if (entry := self._load(path.name)) is not None]
 
     def build(self, kind: str, key: str, builder: Callable[[Path], Meta]) -> Entry:
         """Have `builder` fill an empty directory, and publish that as the entry `kind`-`key`.

@@ -41,6 +41,8 @@ SYSTEM = "system.erofs"
 BASE_TAR = "base.tar"
 SOURCE_ROOT = Path(__file__).resolve().parents[2]
 NATIVE_DIRECTORY = "usr/libexec/isthmus"
+NATIVE_TEST_SUFFIXES = ("-table", "-test")
+"""Programs of guest/native/build that only tests run."""
 MKFS_TIMEOUT_S = 600
 
 
@@ -64,7 +66,9 @@ def own_files() -> Tree:
             tree.add(f"{CODE_DIRECTORY}/{name}", File(0o644, path.read_bytes()))
     native = SOURCE_ROOT / "guest" / "native" / "build"
     for path in sorted(native.iterdir()) if native.is_dir() else ():
-        if path.is_file() and elf.is_elf(path.read_bytes()[:4]) and path.suffix == "":
+        if not path.is_file() or path.suffix or path.name.endswith(NATIVE_TEST_SUFFIXES):
+            continue
+        if elf.is_elf(path.read_bytes()[:4]):
             tree.add(f"{NATIVE_DIRECTORY}/{path.name}", File(0o755, path.read_bytes()))
     tree.add(NATIVE_DIRECTORY, Directory())
     tree.add(f"{CODE_DIRECTORY}/VERSION", File(0o644, _version().encode() + b"\n"))

@@ -99,14 +99,18 @@ def boot_failed(image: BootImage, cache: Cache | None = None) -> bool:
     return after.selected is not None and after.selected != generation
 
 
-def update(progress: Progress = silent, cache: Cache | None = None) -> bool:
+def update(
+    progress: Progress = silent,
+    cache: Cache | None = None,
+    client: ArchiveClient | None = None,
+) -> bool:
     """Ask the archive what is new and put it on trial; the next `prepare` fetches and builds it.
 
     The tuned kernel, if one is in use, stays until it is built again. Returns whether there is
     something new to try. Raises ArchiveError, CacheBusy.
     """
     cache = cache or Cache()
-    client = ArchiveClient(cache.downloads)
+    client = client or ArchiveClient(cache.downloads)
     with cache.locked():  # two downloads of the same index would write the same file
         newest = resolutions.fetch_resolution(client, suites(), progress)
     resolutions.save(newest, cache.root / "resolutions")

@@ -6,6 +6,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -13,8 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vm.image import update
+from tests.unit.image.fake_archive import FakeArchive
+from vm.image import kernel_debian, packages, resolution, update
+from vm.image.archive import ArchiveClient
 from vm.image.cache import Cache
+from vm.image.errors import SignatureInvalid
 from vm.image.update_state import (
     REJECTED_KEPT,
     Generation,
@@ -213,3 +217,65 @@ def test_a_kill_at_any_step_leaves_the_state_before_or_after(
     assert update.read_state(cache) == before
     assert update.boot_failed(image, cache) is True  # the lock is free, and the work can be done
     assert update.read_state(cache) == UpdateState(good=OLD, rejected=(NEW,))
+
+
+# --- asking the archive ------------------------------------------------------------------------
+
+
+def publish(archive: FakeArchive, kernel: str) -> None:
+    """An archive with everything the image asks for, and the kernel of version `kernel`."""
+    archive.paragraphs.clear()
+    archive.mirror.files.clear()
+    image = f"linux-image-{kernel}-cloud-amd64"
+    for name in (*packages.PACKAGES, resolution.SOURCE_PACKAGE):
+        archive.add(name, name.encode())
+    archive.add(image, b"kernel", kernel)
+    archive.add(kernel_debian.META_PACKAGE, b"", kernel, Depends=f"{image} (= {kernel})")
+    archive.publish()
+
+
+def test_a_newer_kernel_is_put_on_trial_once(
+    cache: Cache, archive: FakeArchive, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ISTHMUS_DEBIAN_MIRROR", archive.mirror.address)
+    client = ArchiveClient(cache.downloads, keyring=archive.key.keyring, now=now)
+
+    def run() -> bool:
+        return update.update(cache=cache, client=client)
+
+    publish(archive, "6.12.1")
+    assert run() is True
+    first = update.read_state(cache).candidate
+    assert first is not None
+    assert run() is False  # the same, still on trial
+    update.confirm_boot(image_of(cache, first), cache)
+    assert run() is False
+
+    publish(archive, "6.12.2")
+    assert run() is True
+    second = update.read_state(cache).candidate
+    assert second is not None and second != first
+    found = resolution.load(cache.root / "resolutions", second.resolution)
+    assert found is not None
+    assert found.kernel.name == "linux-image-6.12.2-cloud-amd64"
+    assert update.boot_failed(image_of(cache, second), cache) is True
+    assert run() is False  # it has failed, and is not tried again
+    assert update.read_state(cache).selected == first
+
+    publish(archive, "6.12.3")
+    assert run() is True
+
+
+def test_an_update_that_cannot_be_fetched_changes_nothing(
+    cache: Cache, archive: FakeArchive, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ISTHMUS_DEBIAN_MIRROR", archive.mirror.address)
+    client = ArchiveClient(cache.downloads, keyring=archive.key.keyring, now=now)
+    on_trial(cache, OLD, NEW)
+    before = update.read_state(cache)
+    publish(archive, "6.12.1")
+    release = archive.mirror.files["dists/trixie/InRelease"]
+    archive.mirror.files["dists/trixie/InRelease"] = release.replace(b"stable", b"sta8le")
+    with pytest.raises(SignatureInvalid):
+        update.update(cache=cache, client=client)
+    assert update.read_state(cache) == before

@@ -1,0 +1,1 @@
+"""Windows drives in Linux: the host's FUSE-protocol server (docs/drives.md)."""

@@ -1,0 +1,116 @@
+"""What a host's file system has to do for the server: one method per FUSE request.
+
+Nodes are numbers; names are Linux' (bytes, already checked to be one name). Every method raises
+OSError with Linux' errno for what fails, ESTALE for a node that is not known or not there any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from interop.drives.protocol import SetattrIn
+from interop.drives.replies import Attributes, FileSystem
+
+
+class Caller(NamedTuple):
+    """Who asks, as the guest's kernel says: what he makes is his."""
+
+    uid: int
+    gid: int
+
+
+class Found(NamedTuple):
+    """A node that the kernel is told of once more, and what it is."""
+
+    node: int
+    attributes: Attributes
+
+
+Emit = Callable[[bytes, int, int, int, "Found | None"], bool]
+"""(name, inode number, S_IFMT >> 12, offset of the next, what it is) -> whether there was room."""
+
+
+class Backend(Protocol):
+    """A drive on a host; used by one thread."""
+
+    def close(self) -> None:
+        """Close everything it holds."""
+
+    def trim(self) -> None:
+        """A request is over: what it had in hand may go."""
+
+    def forget(self, node: int, lookups: int) -> None:
+        """FORGET."""
+
+    def lookup(self, parent: int, name: bytes) -> Found:
+        """LOOKUP."""
+
+    def getattr(self, node: int) -> Attributes:
+        """GETATTR."""
+
+    def setattr(self, node: int, change: SetattrIn) -> Attributes:
+        """SETATTR."""
+
+    def readlink(self, node: int) -> bytes:
+        """READLINK."""
+
+    def symlink(self, caller: Caller, parent: int, name: bytes, target: bytes) -> Found:
+        """SYMLINK."""
+
+    def mknod(self, caller: Caller, parent: int, name: bytes, mode: int, rdev: int) -> Found:
+        """MKNOD; `mode` with the umask taken off."""
+
+    def mkdir(self, caller: Caller, parent: int, name: bytes, mode: int) -> Found:
+        """MKDIR; `mode` with the umask taken off."""
+
+    def create(self, caller: Caller, parent: int, name: bytes, mode: int, flags: int) -> Found:
+        """CREATE; `mode` with the umask taken off, `flags` as open(2)."""
+
+    def unlink(self, parent: int, name: bytes) -> None:
+        """UNLINK."""
+
+    def rmdir(self, parent: int, name: bytes) -> None:
+        """RMDIR."""
+
+    def rename(self, parent: int, name: bytes, newparent: int, newname: bytes, flags: int) -> None:
+        """RENAME, RENAME2."""
+
+    def link(self, node: int, newparent: int, newname: bytes) -> Found:
+        """LINK."""
+
+    def read(self, node: int, offset: int, size: int) -> memoryview:
+        """READ; the view is good until the next call."""
+
+    def write(self, node: int, offset: int, data: memoryview, kill_set_ids: bool) -> int:
+        """WRITE; all of `data`, or an error."""
+
+    def readdir(self, node: int, offset: int, plus: bool, emit: Emit) -> None:
+        """READDIR, READDIRPLUS: emit entries from `offset` on until there is no room."""
+
+    def statfs(self) -> FileSystem:
+        """STATFS."""
+
+    def fsync(self, node: int, data_only: bool) -> None:
+        """FSYNC, FSYNCDIR: returns when it is on the disk."""
+
+    def fallocate(self, node: int, mode: int, offset: int, length: int) -> None:
+        """FALLOCATE."""
+
+    def lseek(self, node: int, offset: int, whence: int) -> int:
+        """LSEEK."""
+
+    def copy(self, source: int, offset: int, target: int, target_offset: int, length: int) -> int:
+        """COPY_FILE_RANGE."""
+
+    def getxattr(self, node: int, name: bytes) -> bytes:
+        """GETXATTR."""
+
+    def setxattr(self, node: int, name: bytes, value: bytes, flags: int) -> None:
+        """SETXATTR."""
+
+    def listxattr(self, node: int) -> bytes:
+        """LISTXATTR: names, each with a NUL after it."""
+
+    def removexattr(self, node: int, name: bytes) -> None:
+        """REMOVEXATTR."""

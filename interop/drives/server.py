@@ -1,0 +1,327 @@
+"""One mount's request loop: receive, decode, let the backend do it, reply.
+
+One thread does all of it. Notifications may be sent from another one, and have to be: while the
+kernel drops what a notification names it can wait for a request that this thread has yet to answer.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from interop.drives import replies
+from interop.drives.backend import Backend, Caller, Found
+from interop.drives.constants import FSYNC_DATA_ONLY, WRITE_KILL_SUIDGID, Opcode
+from interop.drives.errors import ProtocolError
+from interop.drives.metadata import Options
+from interop.drives.protocol import (
+    CopyIn,
+    CreateIn,
+    FallocateIn,
+    Forgets,
+    FsyncIn,
+    GetxattrIn,
+    Header,
+    InitIn,
+    LinkIn,
+    LseekIn,
+    MkdirIn,
+    MknodIn,
+    Name,
+    ReadIn,
+    RenameIn,
+    SetattrIn,
+    SetxattrIn,
+    SymlinkIn,
+    WriteIn,
+    decode,
+)
+
+MAX_WRITE = 1 << 20
+"""Bytes of data in one READ or WRITE."""
+
+BUFFER_SIZE = MAX_WRITE + 4096
+"""Bytes of the largest request: the kernel wants room for its headers (FUSE_MIN_READ_BUFFER)."""
+
+_MOST_LISTED = 1 << 16
+"""Bytes of one READDIR reply: each entry in it is a look-up, and others are waiting meanwhile."""
+
+Reply = bytes | memoryview
+_Handler = Callable[[Header, Any], Reply | None]
+
+_MUTATING = frozenset(
+    {
+        Opcode.SETATTR,
+        Opcode.SYMLINK,
+        Opcode.MKNOD,
+        Opcode.MKDIR,
+        Opcode.UNLINK,
+        Opcode.RMDIR,
+        Opcode.RENAME,
+        Opcode.RENAME2,
+        Opcode.LINK,
+        Opcode.WRITE,
+        Opcode.CREATE,
+        Opcode.SETXATTR,
+        Opcode.REMOVEXATTR,
+        Opcode.FALLOCATE,
+        Opcode.COPY_FILE_RANGE,
+    }
+)
+
+
+class Port(Protocol):
+    """What the server needs of a transport (interop.drives.transport_posix.Transport)."""
+
+    def receive(self) -> memoryview | None:
+        """The next request, or None at the end."""
+
+    def send(self, parts: Sequence[Reply]) -> None:
+        """Send one message."""
+
+
+class Server:
+    """Serves `backend` over `port`; the caller closes both.
+
+    `lifetime_s` is how long the kernel may go by an answer; it can be changed at any time, by any
+    thread, and counts from the next answer on. `options` has to be the backend's.
+    """
+
+    def __init__(
+        self,
+        port: Port,
+        backend: Backend,
+        options: Options,
+        *,
+        lifetime_s: float = 1.0,
+        writeback: bool = False,
+    ) -> None:
+        self.lifetime_s = lifetime_s
+        self.agreement: replies.Agreement | None = None
+        self._port = port
+        self._backend = backend
+        self._writeback = writeback
+        self._ended = False
+        self._handlers = self._table(options)
+
+    def serve(self) -> None:
+        """Answer requests until the mount ends.
+
+        Raises ProtocolError or VersionError where the peer is no kernel that can be served, and
+        OSError where the transport fails; in each case this mount is over, and it alone.
+        """
+        receive, answer = self._port.receive, self._answer
+        while not self._ended:
+            request = receive()
+            if request is None:
+                return
+            answer(request)
+
+    def notify(self, message: bytes) -> None:
+        """Send what replies.invalidate_entry() and its like made. Not from serve()'s thread.
+
+        Raises OSError, with ENOENT where the kernel does not know the node or the name.
+        """
+        self._port.send([message])
+
+    def _answer(self, request: memoryview) -> None:
+        header, body = decode(request)
+        if self.agreement is None and header.opcode != Opcode.INIT:
+            raise ProtocolError("before INIT", opcode=header.opcode)
+        handler = self._handlers.get(header.opcode)
+        error = 0
+        reply: Reply | None = b""
+        if handler is None:
+            error = errno.ENOSYS
+        else:
+            try:
+                reply = handler(header, body)
+            except OSError as failure:
+                error, reply = failure.errno or errno.EIO, b""
+            except OverflowError:  # an offset beyond what the host's calls can be given
+                error, reply = errno.EINVAL, b""
+        if reply is not None:
+            head = replies.header(header.unique, len(reply), error)
+            self._port.send([head, reply] if len(reply) else [head])
+        self._backend.trim()
+
+    def _table(self, options: Options) -> dict[int, _Handler]:
+        table: dict[int, _Handler] = {
+            Opcode.INIT: self._init,
+            Opcode.DESTROY: self._destroy,
+            Opcode.FORGET: self._forget,
+            Opcode.BATCH_FORGET: self._forget,
+            Opcode.INTERRUPT: lambda header, body: None,
+            Opcode.LOOKUP: self._lookup,
+            Opcode.GETATTR: self._getattr,
+            Opcode.SETATTR: self._setattr,
+            Opcode.READLINK: lambda header, body: self._backend.readlink(header.nodeid),
+            Opcode.SYMLINK: self._symlink,
+            Opcode.MKNOD: self._mknod,
+            Opcode.MKDIR: self._mkdir,
+            Opcode.UNLINK: self._unlink,
+            Opcode.RMDIR: self._rmdir,
+            Opcode.RENAME: self._rename,
+            Opcode.RENAME2: self._rename,
+            Opcode.LINK: self._link,
+            Opcode.CREATE: self._create,
+            Opcode.READ: self._read,
+            Opcode.WRITE: self._write,
+            Opcode.RELEASE: lambda header, body: b"",
+            Opcode.RELEASEDIR: lambda header, body: b"",
+            Opcode.READDIR: lambda header, body: self._list(header, body, plus=False),
+            Opcode.READDIRPLUS: lambda header, body: self._list(header, body, plus=True),
+            Opcode.STATFS: lambda header, body: replies.statfs_out(self._backend.statfs()),
+            Opcode.FSYNC: self._fsync,
+            Opcode.FSYNCDIR: self._fsync,
+            Opcode.FALLOCATE: self._fallocate,
+            Opcode.LSEEK: self._lseek,
+            Opcode.COPY_FILE_RANGE: self._copy,
+        }
+        # What has no entry is ENOSYS, and the kernel does not ask again: so OPEN, OPENDIR and
+        # FLUSH cost one message per mount, and without metadata so do attributes.
+        if options.metadata:
+            table[Opcode.GETXATTR] = self._getxattr
+            table[Opcode.LISTXATTR] = self._getxattr
+            table[Opcode.SETXATTR] = self._setxattr
+            table[Opcode.REMOVEXATTR] = self._removexattr
+        if options.read_only:
+            table.update(dict.fromkeys(_MUTATING & table.keys(), _refuse))
+        return table
+
+    def _init(self, header: Header, body: InitIn) -> Reply:
+        if self.agreement is not None:
+            raise ProtocolError("a second INIT", opcode=header.opcode)
+        self.agreement, answer = replies.negotiate(
+            body, max_write=MAX_WRITE, writeback=self._writeback
+        )
+        return answer
+
+    def _destroy(self, header: Header, body: object) -> Reply:
+        self._ended = True
+        return b""
+
+    def _forget(self, header: Header, body: Forgets) -> None:
+        for node, lookups in body.pairs:
+            self._backend.forget(node or header.nodeid, lookups)
+
+    def _entry(self, found: Found) -> bytes:
+        return replies.entry(found.node, found.attributes, self.lifetime_s)
+
+    def _lookup(self, header: Header, body: Name) -> Reply:
+        try:
+            return self._entry(self._backend.lookup(header.nodeid, body.name))
+        except FileNotFoundError:
+            if not self.lifetime_s:
+                raise
+            return replies.no_such_entry(self.lifetime_s)
+
+    def _getattr(self, header: Header, body: object) -> Reply:
+        return replies.attributes_out(self._backend.getattr(header.nodeid), self.lifetime_s)
+
+    def _setattr(self, header: Header, body: SetattrIn) -> Reply:
+        return replies.attributes_out(self._backend.setattr(header.nodeid, body), self.lifetime_s)
+
+    def _symlink(self, header: Header, body: SymlinkIn) -> Reply:
+        made = self._backend.symlink(_caller(header), header.nodeid, body.name, body.target)
+        return self._entry(made)
+
+    def _mknod(self, header: Header, body: MknodIn) -> Reply:
+        mode = body.mode & ~body.umask
+        made = self._backend.mknod(_caller(header), header.nodeid, body.name, mode, body.rdev)
+        return self._entry(made)
+
+    def _mkdir(self, header: Header, body: MkdirIn) -> Reply:
+        mode = body.mode & ~body.umask
+        return self._entry(self._backend.mkdir(_caller(header), header.nodeid, body.name, mode))
+
+    def _create(self, header: Header, body: CreateIn) -> Reply:
+        mode = body.mode & ~body.umask
+        made = self._backend.create(_caller(header), header.nodeid, body.name, mode, body.flags)
+        return self._entry(made) + replies.open_out(0, 0)
+
+    def _unlink(self, header: Header, body: Name) -> Reply:
+        self._backend.unlink(header.nodeid, body.name)
+        return b""
+
+    def _rmdir(self, header: Header, body: Name) -> Reply:
+        self._backend.rmdir(header.nodeid, body.name)
+        return b""
+
+    def _rename(self, header: Header, body: RenameIn) -> Reply:
+        self._backend.rename(header.nodeid, body.name, body.newdir, body.newname, body.flags)
+        return b""
+
+    def _link(self, header: Header, body: LinkIn) -> Reply:
+        return self._entry(self._backend.link(body.oldnodeid, header.nodeid, body.name))
+
+    def _read(self, header: Header, body: ReadIn) -> Reply:
+        return self._backend.read(header.nodeid, body.offset, min(body.size, MAX_WRITE))
+
+    def _write(self, header: Header, body: WriteIn) -> Reply:
+        kill = bool(body.write_flags & WRITE_KILL_SUIDGID)
+        return replies.write_out(
+            self._backend.write(header.nodeid, body.offset, body.data, kill),
+        )
+
+    def _list(self, header: Header, body: ReadIn, *, plus: bool) -> Reply:
+        room = min(body.size, _MOST_LISTED)
+        parts: list[bytes] = []
+
+        def emit(name: bytes, ino: int, kind: int, following: int, found: Found | None) -> bool:
+            nonlocal room
+            room -= replies.dirent_size(name, plus=plus)
+            if room < 0:
+                return False
+            if plus:
+                parts.append(replies.NO_ENTRY if found is None else self._entry(found))
+            parts.append(replies.dirent(ino, following, kind, name))
+            return True
+
+        self._backend.readdir(header.nodeid, body.offset, plus, emit)
+        return b"".join(parts)
+
+    def _fsync(self, header: Header, body: FsyncIn) -> Reply:
+        self._backend.fsync(header.nodeid, bool(body.flags & FSYNC_DATA_ONLY))
+        return b""
+
+    def _fallocate(self, header: Header, body: FallocateIn) -> Reply:
+        self._backend.fallocate(header.nodeid, body.mode, body.offset, body.length)
+        return b""
+
+    def _lseek(self, header: Header, body: LseekIn) -> Reply:
+        return replies.lseek_out(self._backend.lseek(header.nodeid, body.offset, body.whence))
+
+    def _copy(self, header: Header, body: CopyIn) -> Reply:
+        copied = self._backend.copy(
+            header.nodeid, body.off_in, body.nodeid_out, body.off_out, body.length
+        )
+        return replies.write_out(copied)
+
+    def _getxattr(self, header: Header, body: GetxattrIn) -> Reply:
+        if body.name:
+            value = self._backend.getxattr(header.nodeid, body.name)
+        else:
+            value = self._backend.listxattr(header.nodeid)
+        if not body.size:
+            return replies.xattr_size(len(value))
+        if len(value) > body.size:
+            raise OSError(errno.ERANGE, "the caller's room is too small")
+        return value
+
+    def _setxattr(self, header: Header, body: SetxattrIn) -> Reply:
+        self._backend.setxattr(header.nodeid, body.name, body.value, body.flags)
+        return b""
+
+    def _removexattr(self, header: Header, body: Name) -> Reply:
+        self._backend.removexattr(header.nodeid, body.name)
+        return b""
+
+
+def _caller(header: Header) -> Caller:
+    return Caller(header.uid, header.gid)
+
+
+def _refuse(header: Header, body: object) -> Reply:
+    raise OSError(errno.EROFS, "the drive is mounted read-only")

@@ -44,7 +44,7 @@ def shell(case: tuple[BootImage, MachineType]) -> Iterator[Console]:
     image, machine = case
     with booted(image, machine, *SHELL) as console:
         console.wait_for(r"^~ # |^/ # |^# ")
-        console.run("/etc/init.d/boot")
+        console.run("/etc/init.d/early && /etc/init.d/boot")
         yield console
 
 
@@ -150,7 +150,7 @@ def test_the_agent_is_started_and_started_again_and_the_machine_ends(
     )
     with booted(image, machine, *SHELL) as console:
         console.wait_for(r"^~ # |^/ # |^# ")
-        console.run("export PATH=/usr/bin:/usr/sbin; mount -t proc proc /proc")
+        console.run("mount -t proc proc /proc")
         console.type(f"{watch} exec /sbin/init")
         console.wait_for(r"agent: ended early, starting again in 1 s")
         console.wait_for(r"agent: ended early, starting again in 2 s")

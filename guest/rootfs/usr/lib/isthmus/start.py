@@ -8,6 +8,7 @@ in it, or all of them when there is no bundle, are found in the usual way.
 
 import _frozen_importlib
 import marshal
+import os
 import sys
 
 TYPE_CHECKING = False  # typing's own would have to be imported
@@ -61,6 +62,13 @@ class BundleImporter:
         exec(marshal.loads(self.code[start:end]), module.__dict__)
 
 
+def wait_for_boot_script() -> None:
+    """Wait for the rest of the boot, which goes on beside the imports; only after a first start."""
+    process = os.environ.pop("BOOT_SCRIPT", "")
+    if process:
+        os.waitpid(int(process), 0)
+
+
 def main() -> None:
     """Serve the host until the machine is turned off."""
     try:
@@ -71,6 +79,7 @@ def main() -> None:
     sys.path.insert(0, CODE)
     from guest.agent.main import main as serve
 
+    wait_for_boot_script()
     serve()
 
 

@@ -13,22 +13,24 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 enum { START_TIMEOUT_MS = 30 * 1000 };
 
+enum { KERNEL_SIGNALS = 64, KERNEL_MASK_BYTES = 8 };
+
 static void reset_signals(void)
 {
-    struct sigaction action;
+    /* The kernel's own struct (asm-generic/signal.h): handler, flags, restorer, mask. */
+    const unsigned long by_default[4] = {0};
     sigset_t none;
 
-    /* An exec has already reset what had a handler; only "ignored" survives it (signal(7)). */
-    for (int number = 1; number <= SIGRTMAX; number++)
-        if (sigaction(number, NULL, &action) == 0 && action.sa_handler == SIG_IGN) {
-            action.sa_handler = SIG_DFL;
-            sigaction(number, &action, NULL);
-        }
+    /* An exec has already reset what had a handler; only "ignored" survives it (signal(7)). Not by
+       sigaction(3): libc keeps signals 32 to 34 to itself, yet they may have been ignored before. */
+    for (int number = 1; number <= KERNEL_SIGNALS; number++)
+        syscall(SYS_rt_sigaction, number, by_default, NULL, KERNEL_MASK_BYTES);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
 }

@@ -139,6 +139,11 @@ class AgentLink(asyncio.BufferedProtocol):
         if self._transport is not None:
             self._transport.abort()
 
+    @property
+    def is_synchronised(self) -> bool:
+        """Whether an agent has answered the preamble and has not been lost since."""
+        return self._synchronised.is_set()
+
     async def wait_synchronised(self) -> None:
         """Wait until an agent has answered the preamble."""
         await self._synchronised.wait()

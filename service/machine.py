@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from service.apart import run_apart
 from service.errors import LinkLost, ServiceError
@@ -20,6 +21,7 @@ from service.link import AgentLink
 from service.settings import SettingsFile
 from vm.cache import JsonCache
 from vm.errors import VmError
+from vm.exit_report import ExitReport
 from vm.find import find_qemu
 from vm.image.errors import ImageError
 from vm.image.prepare import find_prepared, prepare
@@ -28,6 +30,7 @@ from vm.machine import VirtualMachine
 from vm.probe import choose_accelerator
 from vm.probe_result import ProbeReport
 from vm.qmp import Qmp, event_data
+from vm.shutdown import Deadlines
 from vm.spec import BootImage, KernelOrigin, MachineSpec, Qemu, choose_machine, choose_processors
 from wire import failures
 from wire.agent import Hello, Log, PowerOff, Welcome
@@ -40,6 +43,11 @@ log = logging.getLogger(__name__)
 
 AGENT_PORT = "org.isthmus.agent"
 _POWER_OFF_TIMEOUT_S = 30.0
+_RETURN_TIMEOUT_S = 30.0
+"""How long an agent that has died may take to be back: init restarts it at once."""
+
+_FORCED = Deadlines(quit_s=5.0, terminate_s=3.0)
+"""For a user who does not want to wait. No rung loses what was written for good."""
 
 Report = Callable[[str, int, int, str], None]
 """Progress: label, done, total, unit."""
@@ -88,7 +96,9 @@ class Machine:
         self._link: AgentLink | None = None
         self._watchers: set[asyncio.Task[None]] = set()
         self._state = MachineState.STOPPED
-        self._last_death = ""
+        self._notices: tuple[str, ...] = ()
+        self._starting: asyncio.Task[AgentLink] | None = None
+        self._reports: list[Report] = []
         # What was found out about this host: which QEMU, which accelerator works.
         self._host_cache = JsonCache(Path(places.home) / "host.json")
         self.probe: ProbeReport | None = None
@@ -118,24 +128,79 @@ class Machine:
         return None if self._vm is None else self._vm.spec
 
     async def ensure_running(self, report: Report) -> AgentLink:
-        """The link to a running machine, which is booted if there is none. Raises ServiceError."""
+        """The link to a running machine, which is booted if there is none. Raises ServiceError.
+
+        The boot belongs to all who wait for it: that one of them gives up does not end it.
+        """
+        await self._settle()
+        if self._state is MachineState.RUNNING and self._link is not None:
+            return self._link
+        if self._starting is None:
+            self._starting = asyncio.create_task(self._start())
+            self._starting.add_done_callback(self._on_started)
+        starting = self._starting
+        self._reports.append(report)
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            if not starting.cancelled():
+                raise
+            raise ServiceError(
+                failures.BUSY,
+                "the virtual machine is being shut down",
+                hint="Run the command again.",
+            ) from None
+        finally:
+            self._reports.remove(report)
+
+    async def _settle(self) -> None:
+        """Wait until a machine or an agent whose sudden end shows is known to be over, or back.
+
+        Without this a command that comes within moments of it would be sent to the dead.
+        """
+        vm, link = self._vm, self._link
+        if vm is None or link is None or link.is_synchronised:
+            return
+        ended = asyncio.create_task(vm.wait())
+        back = asyncio.create_task(link.wait_synchronised())
+        either: set[asyncio.Task[Any]] = {ended, back}
+        try:
+            await asyncio.wait(
+                either, timeout=_RETURN_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            for task in either:
+                task.cancel()
+        if ended.done() and not ended.cancelled():
+            self._note_end(vm, link, ended.result())
+
+    def _on_started(self, starting: asyncio.Task[AgentLink]) -> None:
+        self._starting = None
+        if not starting.cancelled() and starting.exception() is not None:
+            log.warning("the virtual machine did not start: %s", starting.exception())
+
+    def _report(self, label: str, done: int, total: int, unit: str) -> None:
+        """Tell all who wait for the machine."""
+        for report in self._reports:
+            report(label, done, total, unit)
+
+    def take_notices(self) -> tuple[str, ...]:
+        """What has happened to the machine that nobody has been told yet, for the next command."""
+        notices, self._notices = self._notices, ()
+        return notices
+
+    async def _start(self) -> AgentLink:
         async with self._lock:
-            if self._state is MachineState.RUNNING and self._link is not None:
-                return self._link
             self._state = MachineState.STARTING
             try:
-                link = await self._start(report)
+                link = await self._start_locked(self._report)
             except BaseException:
                 self._state = MachineState.STOPPED
                 raise
             self._state = MachineState.RUNNING
             return link
 
-    async def _start(self, report: Report) -> AgentLink:
-        if self._last_death:
-            why = f"The virtual machine had ended ({self._last_death}); starting it again"
-            report(why, 0, 0, "")
-            self._last_death = ""
+    async def _start_locked(self, report: Report) -> AgentLink:
         try:
             qemu = await find_qemu(cache=self._host_cache)
             image = await self.prepare_image(report)
@@ -255,14 +320,18 @@ class Machine:
             log.warning("the agent has restarted; running: %s", welcome.running)
 
     async def _watch_end(self, vm: VirtualMachine, link: AgentLink) -> None:
-        report = await vm.wait()
+        self._note_end(vm, link, await vm.wait())
+
+    def _note_end(self, vm: VirtualMachine, link: AgentLink, report: ExitReport) -> None:
+        """The machine has ended; harmless if that is known."""
         if self._vm is not vm:
             return
         self._vm = self._link = self.welcome = None
         was_asked = self._state is MachineState.STOPPING
         self._state = MachineState.STOPPED
         if not was_asked:
-            self._last_death = report.cause
+            log.error("%s", report.summary)
+            self._notices = (f"the virtual machine had ended unexpectedly: {report.cause}",)
         link.lose(LinkLost(f"the virtual machine has ended: {report.summary}", hint=report.hint))
         self._on_died()
 
@@ -274,6 +343,8 @@ class Machine:
 
     async def shutdown(self, *, force: bool) -> None:
         """Stop the machine and everything in it; nothing to do if it does not run."""
+        if self._starting is not None:
+            self._starting.cancel()
         async with self._lock:
             vm, link = self._vm, self._link
             if vm is None or link is None:
@@ -283,7 +354,10 @@ class Machine:
             async def ask_guest() -> None:
                 await link.request(PowerOff(), Done, timeout_s=_POWER_OFF_TIMEOUT_S)
 
-            await vm.shutdown(None if force else ask_guest)
+            if force:
+                await vm.shutdown(deadlines=_FORCED)
+            else:
+                await vm.shutdown(ask_guest)
             link.close()
 
 

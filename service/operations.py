@@ -104,7 +104,11 @@ class Operations:
             record = self._registry.find("{" + record.identity + "}")
             first_run = record.run_oobe and _is_interactive(request)
             default_uid = record.default_uid
-        warnings = (*self._machine.settings.take_warnings(), *warnings)
+        warnings = (
+            *self._machine.settings.take_warnings(),
+            *self._machine.take_notices(),
+            *warnings,
+        )
         relay = Relay(client, link)
         relay.hold()
         wanted = request.directory or "~"

@@ -11,7 +11,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from shell.failure import ClientError
 from wire import failures
@@ -28,16 +28,26 @@ if sys.platform == "win32":
 else:
     from shell.endpoint_posix import DETACHED, connect, current_user
 
-START_TIMEOUT_S = 20.0
-"""From starting the service to its answer: it does not boot the machine before it answers."""
+START_TIMEOUT_S = 30.0
+"""From starting the service to its answer: it does not boot the machine before it answers, but
+ends a machine that a killed service has left behind."""
+_ENDING_TIMEOUT_S = 90.0
+"""How long another service of ours may hold its lock without serving: it may just be ending, and
+shuts the machine down before it does."""
+_OTHERS_START_S = 1.0
+"""How long another command's service is awaited before the next attempt to start ours."""
 
 GREETING_NUMBER = 1
 
 
 def places() -> Places:
     """This user's directories. Raises ClientError."""
+    environment: Mapping[str, str] = os.environ
+    home = environment.get("ISTHMUS_HOME", "")
+    if home and not os.path.isabs(home):  # the service has a working directory of its own
+        environment = {**environment, "ISTHMUS_HOME": os.path.abspath(home)}
     try:
-        return find_places(os.environ, sys.platform, current_user())
+        return find_places(environment, sys.platform, current_user())
     except KeyError as error:
         raise ClientError(
             failures.INTERNAL,
@@ -136,10 +146,17 @@ def _service_gone(why: str) -> ClientError:
 
 def open_connection(where: Places) -> Connection:
     """Connect to the running service, or start it. Raises ClientError."""
+    deadline = time.monotonic() + _ENDING_TIMEOUT_S
     connected = connect(where)
-    if connected is None:
-        _start_service(where)
+    while connected is None:
+        is_ours = _start_service(where)
         connected = _wait_connected(where)
+        if connected is None and (is_ours or time.monotonic() > deadline):
+            raise ClientError(
+                failures.SERVICE_LOST,
+                "the Isthmus service runs, but cannot be reached",
+                hint=f"Its log is in {where.logs}.",
+            )
     return Connection(*connected)
 
 
@@ -149,44 +166,45 @@ def try_connection(where: Places) -> Connection | None:
     return None if connected is None else Connection(*connected)
 
 
-def _wait_connected(where: Places) -> tuple[socket.socket, str]:
+def _wait_connected(where: Places) -> tuple[socket.socket, str] | None:
     """Another command may be starting the service at this moment, so its answer is awaited."""
-    deadline = time.monotonic() + START_TIMEOUT_S
+    deadline = time.monotonic() + _OTHERS_START_S
     while time.monotonic() < deadline:
         connected = connect(where)
         if connected is not None:
             return connected
         time.sleep(0.01)
-    raise ClientError(
-        failures.SERVICE_LOST,
-        f"the Isthmus service did not answer within {START_TIMEOUT_S:.0f} s",
-        hint=f"Its log is in {where.logs}.",
-    )
+    return None
 
 
-def _start_service(where: Places) -> None:
-    """Start the service in the background and wait until it serves. Raises ClientError.
+def _start_service(where: Places) -> bool:
+    """Start the service in the background and wait until it serves; False if another one is there.
 
     It says on its standard output "ready", "running" (another one is), or what is wrong.
+    Raises ClientError.
     """
     import subprocess  # few clients start the service
 
+    home = os.path.expanduser("~")
     argv = [sys.executable, "-I", "-m", "service", "--home", where.home]
     service = subprocess.Popen(
         argv,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        cwd=os.path.expanduser("~"),
+        cwd=home if os.path.isdir(home) else os.path.abspath(os.sep),
         env={**os.environ, "ISTHMUS_HOME": where.home},
         **DETACHED,
     )
     assert service.stdout is not None
+    impatience = threading.Timer(START_TIMEOUT_S, service.kill)
+    impatience.start()
     answer = ""
     for line in service.stdout:  # up to its end: what an interpreter says last is what is wrong
         answer = line.decode("utf-8", "replace").strip()
         if answer in ("ready", "running"):
             break
+    impatience.cancel()
     service.stdout.close()
     if answer not in ("ready", "running"):
         raise ClientError(
@@ -194,3 +212,4 @@ def _start_service(where: Places) -> None:
             f"the Isthmus service did not start: {answer or 'it ended without a word'}",
             hint=f"Its log is in {where.logs}.",
         )
+    return answer == "ready"

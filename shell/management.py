@@ -172,8 +172,15 @@ def _absolute(path: str) -> str:
 
 def _shutdown(command: invocations.ShutdownCommand, write: Write) -> None:
     connection = try_connection(places())
-    if connection is not None:
+    if connection is None:
+        return
+    try:
         _ask_over(connection, messages.Shutdown(force=command.force))
+    except ClientError as error:
+        if error.code != failures.VERSION_MISMATCH:
+            raise
+        # It is of before an upgrade: nobody can use it any more, so it ends altogether.
+        _ask_over(connection, messages.Quit())
 
 
 def _status(command: invocations.StatusCommand, write: Write) -> None:

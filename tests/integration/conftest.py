@@ -28,7 +28,8 @@ def pytest_runtest_makereport(
             report.sections.append((f"logs of {isthmus.home}", isthmus.logs()))
 
 
-def _lifetime(home: Path) -> Iterator[Isthmus]:
+def lifetime(home: Path) -> Iterator[Isthmus]:
+    """An Isthmus that ends with the fixture, its logs shown with every failure."""
     isthmus = Isthmus(home)
     _alive.append(isthmus)
     try:
@@ -47,7 +48,7 @@ def tiny_tar(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def cli(tmp_path_factory: pytest.TempPathFactory, tiny_tar: Path) -> Iterator[Isthmus]:
     """An Isthmus with the distribution `tiny`; tests leave it running and as they found it."""
-    for isthmus in _lifetime(tmp_path_factory.mktemp("isthmus")):
+    for isthmus in lifetime(tmp_path_factory.mktemp("isthmus")):
         isthmus.make(TINY, tiny_tar)
         yield isthmus
 
@@ -62,7 +63,7 @@ def other(cli: Isthmus, tiny_tar: Path) -> str:
 @pytest.fixture
 def fresh(tmp_path: Path) -> Iterator[Isthmus]:
     """An Isthmus in which nothing has happened yet."""
-    yield from _lifetime(tmp_path / "home")
+    yield from lifetime(tmp_path / "home")
 
 
 @pytest.fixture(scope="session")

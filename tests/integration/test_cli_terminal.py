@@ -261,7 +261,7 @@ def test_a_closed_window_is_told_by_signal(cli: Isthmus) -> None:
     with terminal(cli, "-e", "sh", "-c", script) as tty:
         tty.expect("ready")
         tty.hang_up()
-    wait_until(lambda: cli.run("cat /root/hup && rm /root/hup").stdout, "SIGHUP to arrive")
+    wait_until(lambda: cli.run("grep hup /root/hup && rm /root/hup").stdout, "SIGHUP to arrive")
 
 
 def test_interrupt_before_the_command_runs(fresh: Isthmus) -> None:

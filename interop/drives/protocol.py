@@ -258,9 +258,11 @@ def _strings(tail: memoryview, count: int) -> list[bytes]:
 def check_name(name: bytes) -> bytes:
     """`name`, if it can name something in a directory; ProtocolError if it leads elsewhere.
 
-    The kernel resolves "." and ".." itself (FUSE_EXPORT_SUPPORT is not agreed on).
+    One that is too long for a file system is let through: the kernel leaves it to us to say
+    ENAMETOOLONG, and the host does. The kernel resolves "." and ".." itself (FUSE_EXPORT_SUPPORT
+    is not agreed on).
     """
-    if not name or len(name) > NAME_MAX or b"/" in name or b"\0" in name or name in (b".", b".."):
+    if not 0 < len(name) < PATH_MAX or b"/" in name or b"\0" in name or name in (b".", b".."):
         raise ProtocolError(f"{name[:NAME_MAX]!r} names nothing in a directory")
     return name
 

@@ -6,6 +6,7 @@ import ctypes
 import multiprocessing
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ if sys.platform == "win32":
 assert sys.platform != "win32"
 
 _DETACH = 2  # MNT_DETACH
-_JOIN_S = 10
+_SERVE_S = 30
 
 
 @dataclass
@@ -66,13 +67,19 @@ def mounted(
         target=_serve, args=(fd, root, Options.parse(options), lifetime_s, writeback)
     )
     process.start()
+
+    def end() -> None:
+        # Whatever waits for a server that has died or hangs is let go by closing the device.
+        process.join(_SERVE_S)
+        process.kill()
+        process.join()
+        os.close(fd)
+
+    ending = threading.Thread(target=end)
+    ending.start()
     try:
         yield Mounted(root, path, fd)
     finally:
         libc.umount2(os.fsencode(path), _DETACH)
-        process.join(_JOIN_S)
-        status = process.exitcode
-        process.kill()
-        process.join()
-        os.close(fd)
-    assert status == 0
+        ending.join()
+    assert process.exitcode == 0

@@ -8,7 +8,7 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -31,7 +31,7 @@ def drive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[mounts.Mounted]:
 
 @pytest.fixture
 def here(drive: mounts.Mounted, request: pytest.FixtureRequest) -> Path:
-    directory = drive.path / request.node.name.replace("[", "-").rstrip("]")
+    directory = drive.path / str(request.node.name)
     directory.mkdir()
     return directory
 
@@ -342,12 +342,13 @@ def test_a_read_only_drive(tmp_path: Path) -> None:
     with mounts.mounted(tmp_path, "ro") as drive:
         (drive.root / "file").write_bytes(b"x")
         assert (drive.path / "file").read_bytes() == b"x"
-        for change in (
-            lambda: (drive.path / "new").touch(),
-            lambda: (drive.path / "file").unlink(),
+        changes: list[Callable[[], None]] = [
+            (drive.path / "new").touch,
+            (drive.path / "file").unlink,
             lambda: os.truncate(drive.path / "file", 0),
             lambda: os.rename(drive.path / "file", drive.path / "other"),
-        ):
+        ]
+        for change in changes:
             with pytest.raises(OSError) as raised:
                 change()
             assert raised.value.errno == errno.EROFS

@@ -10,7 +10,8 @@ from service.errors import ServiceError
 from service.link import AgentLink
 from service.relay import FrameSink, Relay
 from wire import failures
-from wire.common import Exited, Hangup
+from wire.agent import Pack, Unpack
+from wire.common import Done, Exited, Hangup
 from wire.errors import FlowError
 from wire.flow import ReceiveWindow, SendWindow
 from wire.frame import CREDIT_PAYLOAD, MAX_DATA_BYTES, Frame, FrameKind, StreamId, decode_credit
@@ -58,6 +59,32 @@ class ArchiveRelay(Relay):
         super().__init__(client, link)
         self.complaints = Complaints()
 
+    async def run(self, request: Pack | Unpack, join: Callable[[Relay], None]) -> Exited:
+        """Start bsdtar and `join` the client to it; returns how it ended. Raises ServiceError."""
+        try:
+            await self._link.request(request, Done)
+        except ServiceError:
+            self.drop()
+            raise
+        except asyncio.CancelledError:
+            await self._see_off()
+            raise
+        join(self)
+        return await self.wait_ended()
+
+    async def wait_ended(self) -> Exited:
+        """As a Relay's; when cancelled, it sees bsdtar off the disk first."""
+        try:
+            return await super().wait_ended()
+        except asyncio.CancelledError:
+            await self._see_off()
+            raise
+
+    async def _see_off(self) -> None:
+        """End bsdtar and wait until it has left the disk, which is going to be unmounted."""
+        self.hang_up()
+        await asyncio.wait({self._ended}, timeout=_HANG_UP_TIMEOUT_S)
+
     def on_frame(self, frame: Frame) -> None:
         """service.link.Session: as a Relay's, but for stderr."""
         if frame.stream != StreamId.STDERR:
@@ -68,15 +95,6 @@ class ArchiveRelay(Relay):
                 self._link.send_frame(
                     FrameKind.CREDIT, StreamId.STDERR, self.number, CREDIT_PAYLOAD.pack(credit)
                 )
-
-    async def wait_ended(self) -> Exited:
-        """As a Relay's; when cancelled, it sees bsdtar off the disk first."""
-        try:
-            return await super().wait_ended()
-        except asyncio.CancelledError:
-            self.hang_up()
-            await asyncio.wait({self._ended}, timeout=_HANG_UP_TIMEOUT_S)
-            raise
 
 
 class FileFeed:

@@ -14,7 +14,7 @@ from service.relay import CLIENT_SESSION, Relay
 from wire import failures
 from wire.client import Greeting, Quit, Ready
 from wire.codec import Message, decode_message, encode_message
-from wire.common import PROTOCOL_VERSION, Progress, Resize, Signal
+from wire.common import PROTOCOL_VERSION, Hangup, Progress, Resize, Signal
 from wire.errors import FlowError, FrameError, MessageError, WireError
 from wire.frame import Frame, FrameKind, FrameReader, Role, encode_frame
 from wire.version import VERSION
@@ -135,7 +135,7 @@ class Client(asyncio.BufferedProtocol):
             if len(self._tasks) > _REQUESTS_LIMIT:
                 raise MessageError("too many requests at once")
             self.follow(self._answer(frame.channel, message))
-        elif isinstance(message, Resize | Signal):
+        elif isinstance(message, Resize | Signal | Hangup):
             if self._relay is not None:
                 self._relay.on_client_event(message)
             elif len(self._early_events) < _EARLY_EVENTS_LIMIT:

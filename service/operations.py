@@ -217,9 +217,8 @@ class Operations:
 
         async def fill(link: AgentLink, identity: str) -> None:
             relay = ArchiveRelay(client, link)
-            await link.request(Unpack(session=relay.number, disk=identity), Done)
-            client.start_relay(relay)
-            relay.complaints.check_unpacked(await relay.wait_ended())
+            request = Unpack(session=relay.number, disk=identity)
+            relay.complaints.check_unpacked(await relay.run(request, client.start_relay))
 
         wanted = _NewDistribution(
             request.name,
@@ -259,10 +258,9 @@ class Operations:
             path = Path(record.disk)
             async with self._distributions.mounted_disk(link, record.identity, path):
                 relay = ArchiveRelay(client, link)
-                await link.request(Pack(session=relay.number, disk=record.identity), Done)
-                client.start_relay(relay)
+                pack = Pack(session=relay.number, disk=record.identity)
                 relay.complaints.check(
-                    await relay.wait_ended(),
+                    await relay.run(pack, client.start_relay),
                     failures.EXPORT_FAILED,
                     f"{record.name} could not be exported",
                     "The incomplete file has been removed.",

@@ -129,7 +129,7 @@ class Relay:
             self._link.send_frame(frame.kind, frame.stream, self.number, frame.payload)
 
     def on_client_event(self, event: Message) -> None:
-        """Pass Resize and Signal on, under the agent's session number."""
+        """Pass Resize, Signal and Hangup on, under the agent's session number."""
         if self._ended.done():
             return
         if isinstance(event, Resize):
@@ -138,6 +138,8 @@ class Relay:
             )
         elif isinstance(event, Signal):
             self._link.send_event(Signal(session=self.number, number=event.number))
+        elif isinstance(event, Hangup):
+            self.hang_up()
 
     def hang_up(self) -> None:
         """The client is gone."""

@@ -14,7 +14,7 @@ from shell.streams import SESSION, Reader
 from wire import failures
 from wire.client import Export, Import, Installed
 from wire.codec import Message
-from wire.common import Progress
+from wire.common import Hangup, Progress
 from wire.flow import ReceiveWindow
 from wire.frame import FrameKind, StreamId, decode_credit, encode_credit
 
@@ -35,9 +35,10 @@ def import_archive(
         try:
             return read_tar(limit)
         except OSError as error:
-            # The guest must not take a broken archive's first half for a whole one.
+            # The guest must not take a broken archive's first half for a whole one. The reply
+            # to the import comes when what it has done is undone.
             damage.append(error)
-            connection.close()
+            connection.send_event(Hangup(session=SESSION))
             raise
 
     connection.on_event = progress.on_event

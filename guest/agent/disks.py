@@ -90,6 +90,8 @@ def unmount_disk(disk: str) -> None:
     target = mount_point(disk)
     if os.path.ismount(target):
         run(["umount", target])
+    if os.path.isdir(target):
+        os.rmdir(target)
     device = find_device(disk)
     if device:
         wait_until(lambda: _is_free(device), RELEASE_TIMEOUT_S, f"disk {disk} to be released")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -10,6 +11,8 @@ import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
+
+import psutil
 
 from vm.image.cache import Cache, Entry, Meta
 from vm.image.deb import unpack_deb
@@ -67,9 +70,8 @@ def is_current(entry: Entry) -> bool:
 
 def compiler() -> str:
     """The compiler's name and version. Raises ToolMissing, BuildFailed."""
-    return run_tool("asking gcc for its version", ["gcc", "--version"], timeout_s=30).splitlines()[
-        0
-    ]
+    output = run_tool("asking gcc for its version", ["gcc", "--version"], timeout_s=30)
+    return output.partition("\n")[0]
 
 
 def key(source_sha256: str, compiler_version: str) -> str:
@@ -165,7 +167,7 @@ def compile_kernel(tree: Path, log: Path, jobs: int, progress: Progress = silent
             text=True,
             errors="replace",
         )
-        timer = threading.Timer(BUILD_TIMEOUT_S, process.kill)
+        timer = threading.Timer(BUILD_TIMEOUT_S, _end_all, (process.pid,))
         timer.daemon = True
         timer.start()
         lines: list[str] = []
@@ -178,11 +180,20 @@ def compile_kernel(tree: Path, log: Path, jobs: int, progress: Progress = silent
             status = process.wait()
         finally:
             timer.cancel()
-            process.kill()
+            _end_all(process.pid)
             process.wait()
     if status:
         raise BuildFailed(label, lines)
     progress(label, APPROXIMATE_STEPS, APPROXIMATE_STEPS)
+
+
+def _end_all(pid: int) -> None:
+    """End a process and all that it has started, if it is still there."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        for one in (*process.children(recursive=True), process):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
 
 
 def collect(tree: Path, directory: Path) -> str:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
+import signal
 import socket
 import sys
 import threading
@@ -63,6 +65,8 @@ class Connection:
         self._socket = connection
         self._reader = FrameReader()
         self._lock = threading.Lock()
+        self._woken: socket.socket | None = None
+        self._waker: socket.socket | None = None
         self._frames: Iterator[Frame] = iter(())
         self._next_number = GREETING_NUMBER + 1
         self.on_event: Callable[[Message], None] = lambda message: None
@@ -93,12 +97,33 @@ class Connection:
         self._greeting = b""
         return number
 
+    def wake_for_signals(self) -> None:
+        """Let signal handlers run while a receive waits. For the main thread.
+
+        Without this a signal that comes just before the wait begins, or that the system gives to
+        another thread, is handled only when the service says something next.
+        """
+        self._woken, self._waker = socket.socketpair()
+        self._woken.setblocking(False)
+        self._waker.setblocking(False)
+        signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
+
+    def _wait(self) -> None:
+        """Wait for the service; signal handlers run meanwhile."""
+        while self._woken is not None:
+            ready, _, _ = select.select([self._socket, self._woken], [], [])
+            if self._woken in ready:
+                self._woken.recv(64)
+            if self._socket in ready:
+                return
+
     def receive(self) -> Frame:
         """The next frame; valid until the following call. Raises ClientError."""
         while True:
             try:
                 for frame in self._frames:
                     return frame
+                self._wait()
                 count = self._socket.recv_into(self._reader.space())
             except (OSError, WireError) as error:
                 raise _service_gone(str(error)) from None

@@ -71,6 +71,7 @@ class Session:
         Not before: a Ctrl-C while the machine boots ends this command, there is nothing else.
         """
         self._progress.clear()
+        self._connection.wake_for_signals()
         forward_signals(self._send_signal)
         self._warn(reply.warnings)
         if self.terminal is None:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from guest.agent.link import PORT_WRITE_BYTES, Link
 from guest.agent.loop import READABLE, WRITABLE, Loop, has_ended
 from wire.flow import ReceiveWindow, SendWindow
-from wire.frame import HEADER, HEADER_BYTES, FrameKind, encode_credit, encode_frame
+from wire.frame import HEADER, HEADER_BYTES, FrameKind, StreamId, encode_credit, encode_frame
 
 CHUNK_BYTES = 2 * PORT_WRITE_BYTES - HEADER_BYTES
 """DATA payload that makes, with its header, two full pieces of a write to the port."""
@@ -91,9 +91,9 @@ class OutputStream:
                 self._resume()
             return False
         except OSError as error:
-            if error.errno != errno.EIO:  # EIO: all ends of the terminal's other side are closed
+            if error.errno != errno.EIO:
                 raise
-            count = 0
+            count = self._read_last(allowed)
         if count == 0:
             self.end()
             return False
@@ -103,6 +103,17 @@ class OutputStream:
             self._limit -= count
         self._link.send_frame(_buffer[: HEADER_BYTES + count])
         return True
+
+    def _read_last(self, allowed: int) -> int:
+        """Read from a terminal whose other side is closed; returns the number of bytes.
+
+        The EIO that says so does not say that everything was read: n_tty_read looks for input
+        first and for the end after that, and the process may have written and closed in between.
+        """
+        try:
+            return os.readv(self._fd, [_chunk[:allowed]])
+        except OSError:
+            return 0
 
     def _on_writable(self) -> None:
         """Go on when there is something to read; at once where that may never be again."""
@@ -136,7 +147,7 @@ class OutputStream:
         """
         if self.has_ended or self._limit is not None:
             return
-        if os.isatty(self._fd):
+        if self._stream == StreamId.TERMINAL:
             self._limit = _TERMINAL_TAIL_BYTES
         else:
             raw = fcntl.ioctl(self._fd, termios.FIONREAD, b"\0" * 4)

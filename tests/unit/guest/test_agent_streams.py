@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import pty
@@ -198,6 +199,32 @@ def test_a_terminal_whose_other_side_is_gone_is_at_its_end(synchronised: Linked)
     os.close(slave)
     synchronised.run_until(lambda: bool(ends))
     assert synchronised.host.bytes_of(StreamId.TERMINAL) == b"bye"
+
+
+def test_the_end_of_a_terminal_may_come_before_its_last_words(
+    synchronised: Linked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel's race, played: EIO, though the process has written before it closed."""
+    master, slave = pty.openpty()
+    tty.setraw(slave)
+    readv = os.readv
+    early = [OSError(errno.EIO, "Input/output error")]
+
+    def racing(fd: int, buffers: list[memoryview]) -> int:
+        if fd == master and early:
+            raise early.pop()
+        return readv(fd, buffers)
+
+    monkeypatch.setattr(os, "readv", racing)
+    ends: list[bool] = []
+    linked = synchronised
+    OutputStream(
+        linked.loop, linked.link, SESSION, StreamId.TERMINAL, master, lambda: ends.append(True)
+    )
+    os.write(slave, b"bye")
+    os.close(slave)
+    linked.run_until(lambda: bool(ends))
+    assert linked.host.bytes_of(StreamId.TERMINAL) == b"bye"
 
 
 def test_a_terminal_kept_open_in_the_background_ends_with_its_process(

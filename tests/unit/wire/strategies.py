@@ -8,11 +8,13 @@ from hypothesis import strategies as st
 
 from wire import agent, client, codec, common
 from wire.codec import Message
+from wire.errors import FrameError
 from wire.frame import (
     MAX_CHANNEL,
     MAX_DATA_BYTES,
     Frame,
     FrameKind,
+    FrameReader,
     StreamId,
     encode_frame,
 )
@@ -78,6 +80,25 @@ def cut(data: bytes, cuts: list[int]) -> list[bytes]:
     ends = sorted({at % (len(data) + 1) for at in cuts} | {len(data)})
     starts = [0, *ends]
     return [data[a:b] for a, b in zip(starts, ends, strict=False) if a < b]
+
+
+FOLLOWING = b"\xff" * 70_000
+"""Ends whatever frame may have begun before it but a long message, and is itself no frame."""
+
+
+def is_refused(data: bytes) -> bool:
+    """Whether a reader of frames refuses these bytes, and does not wait for more."""
+    try:
+        for _ in FrameReader().feed(data):
+            pass
+    except FrameError:
+        return True
+    return False
+
+
+malformed = st.binary(min_size=1, max_size=200).map(lambda junk: junk + FOLLOWING)
+malformed = malformed.filter(is_refused)
+"""Bytes that are not frames, whatever they begin with."""
 
 
 def fold_surrogates(data: bytes) -> str:

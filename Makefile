@@ -8,7 +8,7 @@ PYTEST := $(BIN)/pytest
 # What running, building and testing take, by Debian package.
 RUN_PACKAGES := python3 python3-venv qemu-system-x86 qemu-utils mmdebstrap uidmap
 IMAGE_PACKAGES := gcc libc6-dev linux-libc-dev make musl-tools erofs-utils lz4
-KERNEL_PACKAGES := bc binutils bison flex libelf-dev libssl-dev perl xz-utils
+KERNEL_PACKAGES := bc binutils bison flex libelf-dev libssl-dev patch perl xz-utils
 TEST_PACKAGES := busybox-static fish libarchive-tools util-linux wine wine64 zsh
 
 NATIVE_TESTS := tests/unit/native

@@ -171,8 +171,8 @@ def compile_kernel(tree: Path, log: Path, jobs: int, progress: Progress = silent
         timer.daemon = True
         timer.start()
         lines: list[str] = []
+        assert process.stdout is not None
         try:
-            assert process.stdout is not None
             for count, line in enumerate(process.stdout, start=1):
                 file.write(line)
                 lines = [*lines[1 - LOG_TAIL_LINES :], line.rstrip()]
@@ -182,6 +182,7 @@ def compile_kernel(tree: Path, log: Path, jobs: int, progress: Progress = silent
             timer.cancel()
             _end_all(process.pid)
             process.wait()
+            process.stdout.close()
     if status:
         raise BuildFailed(label, lines)
     progress(label, APPROXIMATE_STEPS, APPROXIMATE_STEPS)

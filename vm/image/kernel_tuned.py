@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import threading
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -155,10 +156,11 @@ def configure(tree: Path) -> str:
 def compile_kernel(tree: Path, log: Path, jobs: int, progress: Progress = silent) -> None:
     """`make` in `tree`, every line kept in `log`. Raises BuildFailed."""
     label = "compiling the kernel"
-    argv = [find_tool("make"), f"-j{jobs}", "vmlinux", "bzImage", "modules"]
-    with log.open("a", encoding="utf-8") as file:
-        process = subprocess.Popen(
-            argv,
+    tail: deque[str] = deque(maxlen=LOG_TAIL_LINES)
+    with (
+        log.open("a", encoding="utf-8") as file,
+        subprocess.Popen(
+            [find_tool("make"), f"-j{jobs}", "vmlinux", "bzImage", "modules"],
             cwd=tree,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -166,25 +168,23 @@ def compile_kernel(tree: Path, log: Path, jobs: int, progress: Progress = silent
             env={**ENVIRONMENT, **BUILD_ENVIRONMENT},
             text=True,
             errors="replace",
-        )
+        ) as process,
+    ):
         timer = threading.Timer(BUILD_TIMEOUT_S, _end_all, (process.pid,))
         timer.daemon = True
         timer.start()
-        lines: list[str] = []
-        assert process.stdout is not None
         try:
-            for count, line in enumerate(process.stdout, start=1):
+            for count, line in enumerate(process.stdout or (), start=1):
                 file.write(line)
-                lines = [*lines[1 - LOG_TAIL_LINES :], line.rstrip()]
+                tail.append(line.rstrip())
                 progress(label, min(count, APPROXIMATE_STEPS - 1), APPROXIMATE_STEPS)
             status = process.wait()
         finally:
             timer.cancel()
-            _end_all(process.pid)
-            process.wait()
-            process.stdout.close()
+            if process.poll() is None:
+                _end_all(process.pid)
     if status:
-        raise BuildFailed(label, lines)
+        raise BuildFailed(label, tail)
     progress(label, APPROXIMATE_STEPS, APPROXIMATE_STEPS)
 
 

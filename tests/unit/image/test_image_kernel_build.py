@@ -1,4 +1,4 @@
-"""Compiling: progress, the log, and how a failure is told. With a Makefile in the kernel's place."""
+"""Compiling, with a Makefile in the kernel's place: progress, the log, how a failure is told."""
 
 from __future__ import annotations
 

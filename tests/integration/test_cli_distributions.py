@@ -92,6 +92,12 @@ def members(archive: bytes) -> dict[str, Member]:
                 info.pax_headers.get("SCHILY.xattr.user.note", ""),
                 file.read().decode() if file else "",
             )
+    # Which name of a file comes first, and so holds its content, is the directory's own affair.
+    for name, link in list(found.items()):
+        if link[0] == tarfile.LNKTYPE:
+            whole = found[link[5]]
+            first, second = sorted((name, link[5]))
+            found[first], found[second] = whole, (*link[:5], first, *link[6:])
     return found
 
 

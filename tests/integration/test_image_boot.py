@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -98,6 +99,29 @@ def test_what_the_kernel_promises_works(shell: Console) -> None:
     shell.run("mkdir -p /tmp/d && mount -o loop /tmp/disk /tmp/d && umount /tmp/d")
     shell.run("echo ':isthmus:M::MZ::/bin/true:FP' > /proc/sys/fs/binfmt_misc/register")
     shell.run("unshare -Urmpf true")
+
+
+def test_links_of_every_kind_can_be_made(shell: Console) -> None:
+    for kind in ("wireguard", "dummy", "bridge"):
+        shell.run(f"ip link add test0 type {kind} && ip link del test0")
+    for kind in ("macvlan mode bridge", "ipvlan mode l2", "vxlan id 7 dstport 4789"):
+        shell.run(f"ip link add test0 link eth0 type {kind}; true")
+        name = kind.partition(" ")[0]
+        # busybox's ip cannot configure all of them; that the kernel has them is what counts.
+        shell.run(f"modprobe -q {name}; [ -d /sys/module/{name} ]")
+
+
+def test_the_clock_is_right_and_fine_whatever_the_load(
+    case: tuple[BootImage, MachineType], shell: Console
+) -> None:
+    """A kernel that could not calibrate its clock counts in steps of 4 ms, silently."""
+    guest = int(shell.run("date +%s").split()[-1])
+    assert abs(guest - time.time()) < 120
+    source = shell.run("cat /sys/devices/system/clocksource/clocksource0/current_clocksource")
+    if case[0].origin is KernelOrigin.TUNED:
+        assert source.split()[-1] in ("tsc", "tsc-early")
+        handlers = shell.run("grep event_handler /proc/timer_list")
+        assert handlers.count("hrtimer_interrupt") == 2  # one for each processor
 
 
 def test_modules_load_on_demand(shell: Console) -> None:

@@ -39,7 +39,7 @@ LOG = "build.log"
 SOURCE_TAR = r"usr/src/linux-source-[0-9.]+\.tar\.xz"
 CONFIGURE_TIMEOUT_S = 600
 BUILD_TIMEOUT_S = 4 * 3600
-APPROXIMATE_STEPS = 3900
+APPROXIMATE_STEPS = 3000
 """Lines that the build prints; only the progress shown depends on it."""
 
 BUILD_ENVIRONMENT = {

@@ -84,7 +84,7 @@ async def test_terminals_at_once(place: Place) -> None:
     assert await agent_descriptors(place) == descriptors
 
 
-@pytest.mark.deadline(240)
+@pytest.mark.deadline(600)
 async def test_a_fork_storm_leaves_the_agent_answering(distribution: Place) -> None:
     """Every process of the distribution makes two more, until there may be no more."""
     guest = distribution.guest

@@ -23,7 +23,7 @@ import psutil
 import pytest
 
 PROGRAM = Path(sys.executable).parent / "isthmus"
-TIMEOUT_S = 60.0
+TIMEOUT_S = 180.0
 BOOT_TIMEOUT_S = 300.0
 """For whatever may have to build the system image or to boot, on a busy machine."""
 TINY = "tiny"

@@ -26,7 +26,7 @@ from tests.integration.cli_harness import PROGRAM, Isthmus
 assert sys.platform != "win32"
 
 ROWS, COLUMNS = 24, 80
-TIMEOUT_S = 30.0
+TIMEOUT_S = 120.0
 
 Settings = list[object]
 

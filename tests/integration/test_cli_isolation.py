@@ -67,7 +67,7 @@ def test_the_network_is_one(cli: Isthmus, other: str) -> None:
     """A server in one distribution is at localhost in the other, as with WSL."""
     with cli.started("-d", other, "-e", "nc", "-l", "-p", "4713", "-e", "echo", "hello"):
         script = "until nc 127.0.0.1 4713 </dev/null 2>/dev/null; do sleep 0.05; done"
-        assert cli.text("-d", TINY, script, timeout=20) == "hello"
+        assert cli.text("-d", TINY, script, timeout=120) == "hello"
 
 
 def test_the_agents_files_cannot_be_changed_from_inside(cli: Isthmus) -> None:

@@ -164,7 +164,7 @@ def test_input_arrives_as_it_is_written(cli: Isthmus) -> None:
 
 def test_a_background_child_does_not_hold_up_its_session(cli: Isthmus) -> None:
     """It keeps the pipes open; the command is over when its own process is."""
-    child = cli.text("-e", "sh", "-c", "sleep 300 & echo $!", timeout=20)
+    child = cli.text("-e", "sh", "-c", "sleep 300 & echo $!", timeout=120)
     assert cli.text("-e", "cat", f"/proc/{child}/comm") == "sleep"
     cli.ok("-e", "kill", child)
 
@@ -219,7 +219,7 @@ def _bash(cli: Isthmus, script: str) -> tuple[int, bytes, bytes]:
         env=cli.environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        timeout=30,
+        timeout=180,
         check=False,
     )
     return done.returncode, done.stdout, done.stderr
@@ -243,7 +243,7 @@ def test_a_signal_to_the_command_reaches_the_program(cli: Isthmus, name: str) ->
 
 def test_fifty_at_once(cli: Isthmus) -> None:
     def run(number: int) -> tuple[int, bytes, bytes]:
-        done = cli.run("-e", "echo", str(number), timeout=120)
+        done = cli.run("-e", "echo", str(number), timeout=280)
         return done.returncode, done.stdout, done.stderr
 
     with ThreadPoolExecutor(50) as pool:

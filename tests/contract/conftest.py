@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import cast
@@ -97,12 +98,13 @@ def vm_guest(runner: asyncio.Runner, tmp_path_factory: pytest.TempPathFactory) -
     yield from _lifetime(runner, VmGuest, tmp_path_factory.mktemp("vm"))
 
 
-FAKE = pytest.param("fake", id="fake")
+# The fake guest runs the agent's code on this host, so that must be Linux.
+FAKE = [] if sys.platform == "win32" else [pytest.param("fake", id="fake")]
 VM_SYSTEM = pytest.param("vm-system", id="vm-system", marks=pytest.mark.vm)
 VM_DISTRIBUTION = pytest.param("vm-distribution", id="vm-distribution", marks=pytest.mark.vm)
 
 
-@pytest.fixture(scope="session", params=[FAKE, VM_SYSTEM, VM_DISTRIBUTION])
+@pytest.fixture(scope="session", params=[*FAKE, VM_SYSTEM, VM_DISTRIBUTION])
 def place(request: pytest.FixtureRequest) -> Place:
     """Everywhere that processes run."""
     if request.param == "fake":
@@ -112,7 +114,7 @@ def place(request: pytest.FixtureRequest) -> Place:
     return Place(request.param, guest, "" if is_system else VmGuest.IDENTITY)
 
 
-@pytest.fixture(scope="session", params=[FAKE, VM_SYSTEM])
+@pytest.fixture(scope="session", params=[*FAKE, VM_SYSTEM])
 def system(request: pytest.FixtureRequest) -> Place:
     """The utility VM itself, where the agent runs: for what concerns the guest as a whole."""
     name = "fake_guest" if request.param == "fake" else "vm_guest"

@@ -17,6 +17,8 @@ from guest.agent.agent import Agent
 from guest.agent.loop import Loop
 from guest.agent.system import System
 
+assert sys.platform != "win32"
+
 
 class HostSystem(System):
     """This host keeps its clock and its name, and goes on when the guest is turned off."""

@@ -48,7 +48,7 @@ from wire.common import PROTOCOL_VERSION, Done
 from wire.version import VERSION
 
 AGENT_PORT = "org.isthmus.agent"
-MEMORY_MIB = 640
+MEMORY_MIB = 400
 """Little, so that a fork storm reaches its limit soon."""
 LOG_BYTES = 64 * 1024
 HOST_BOOT_ID = "/proc/sys/kernel/random/boot_id"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from enum import IntEnum
 from typing import Any
 
 from service.errors import ServiceError
@@ -22,6 +23,21 @@ from wire.frame import (
 )
 
 SIZE = Terminal(rows=24, columns=80)
+
+
+class LinuxSignal(IntEnum):
+    """Numbers that a guest knows (signal(7)), whatever the host's are."""
+
+    HUP = 1
+    INT = 2
+    KILL = 9
+    USR1 = 10
+    SEGV = 11
+    PIPE = 13
+    TERM = 15
+    CONT = 18
+    STOP = 19
+    REALTIME = 40
 
 
 class Process:

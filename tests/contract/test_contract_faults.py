@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -124,14 +125,16 @@ beginnings = st.one_of(
 junk = malformed | beginnings.map(lambda data: data + FOLLOWING).filter(is_refused)
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-@given(junk)
-def test_the_fake_guest_serves_again_after_any_bytes(
-    runner: asyncio.Runner, fake_guest: Guest, junk: bytes
-) -> None:
-    check_any_bytes(runner, Place("fake", fake_guest, ""), junk)
+if sys.platform != "win32":
+
+    @settings(
+        max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    )
+    @given(junk)
+    def test_the_fake_guest_serves_again_after_any_bytes(
+        runner: asyncio.Runner, fake_guest: Guest, junk: bytes
+    ) -> None:
+        check_any_bytes(runner, Place("fake", fake_guest, ""), junk)
 
 
 @pytest.mark.vm

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import signal
 
 import pytest
 
 from service.errors import ServiceError
-from tests.contract.sessions import Place
+from tests.contract.sessions import LinuxSignal, Place
 from wire import failures
 from wire.common import Exited
 from wire.frame import StreamId
@@ -59,12 +58,14 @@ async def test_exit_statuses_pass(place: Place, status: int) -> None:
 @pytest.mark.parametrize("name", ["TERM", "KILL", "HUP", "SEGV"])
 async def test_death_by_a_signal_is_told(place: Place, name: str) -> None:
     exited = (await place.run(f"ulimit -c 0; kill -{name} $$")).exited
-    assert end_of(exited) == end(0, signal.Signals[f"SIG{name}"])
+    assert end_of(exited) == end(0, LinuxSignal[name])
     assert exited is not None
     assert not exited.core_dumped
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL, 40])
+@pytest.mark.parametrize(
+    "number", [LinuxSignal.INT, LinuxSignal.TERM, LinuxSignal.KILL, LinuxSignal.REALTIME]
+)
 async def test_signals_reach_the_whole_group(place: Place, number: int) -> None:
     process = await place.start("(echo up; sleep 1000) | cat; echo never")
     await process.until_output(b"up\n")
@@ -78,7 +79,7 @@ async def test_a_signal_can_be_handled(place: Place) -> None:
     line = "trap 'echo caught; exit 7' USR1; echo up; while :; do sleep 0.01; done"
     process = await place.start(line)
     await process.until_output(b"up")
-    process.signal(signal.SIGUSR1)
+    process.signal(LinuxSignal.USR1)
     assert end_of(await process.wait()) == end(7)
     assert process.output() == b"up\ncaught\n"
 
@@ -146,7 +147,7 @@ async def test_a_hang_up_ends_what_does_not_object(place: Place) -> None:
     process = await place.start("echo up; sleep 1000; echo never")
     await process.until_output(b"up")
     process.hang_up()
-    assert end_of(await process.wait()) == end(0, signal.SIGHUP)
+    assert end_of(await process.wait()) == end(0, LinuxSignal.HUP)
 
 
 async def test_a_hang_up_is_survived_by_what_ignores_it(place: Place) -> None:
@@ -157,7 +158,7 @@ async def test_a_hang_up_is_survived_by_what_ignores_it(place: Place) -> None:
     while await place.text(f"cat /proc/{pid}/comm") != "sleep\n":
         pass
     await place.text(f"kill -TERM {pid}")
-    assert end_of(await process.wait()) == end(0, signal.SIGTERM)
+    assert end_of(await process.wait()) == end(0, LinuxSignal.TERM)
 
 
 async def test_a_user_has_what_is_his(distribution: Place) -> None:

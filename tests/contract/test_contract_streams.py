@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import signal
 
 import pytest
 
-from tests.contract.sessions import Place, Process
+from tests.contract.sessions import LinuxSignal, Place, Process
 from wire.flow import WINDOW_BYTES
 from wire.frame import StreamId
 
@@ -78,7 +77,7 @@ async def test_a_reader_that_stops_is_a_closed_pipe(place: Place) -> None:
     await process.until_output(b"y\n")
     process.stop_output()
     exited = await process.wait()
-    assert (exited.status, exited.signal) == (0, signal.SIGPIPE)
+    assert (exited.status, exited.signal) == (0, LinuxSignal.PIPE)
 
 
 async def test_stopping_one_stream_leaves_the_others(place: Place) -> None:
@@ -96,7 +95,7 @@ async def test_a_process_that_closes_its_input_stops_the_sender(place: Place) ->
     process = await place.start("exec <&-; echo closed; while :; do sleep 0.01; done")
     await process.until(lambda: StreamId.STDIN in process.stopped)
     assert process.exited is None
-    process.signal(signal.SIGTERM)
+    process.signal(LinuxSignal.TERM)
     await process.wait()
 
 
@@ -132,17 +131,17 @@ async def test_a_slow_reader_stalls_its_own_stream_only(place: Place) -> None:
     slow.read_from_now_on()
     await slow.until(lambda: len(slow.output()) > 3 * WINDOW_BYTES)
     slow.stop_output()
-    assert (await slow.wait()).signal == signal.SIGPIPE
+    assert (await slow.wait()).signal == LinuxSignal.PIPE
 
 
 async def test_a_slow_process_stalls_its_own_sender_only(place: Place) -> None:
     slow = await place.start("read x <&2; cat >/dev/null", terminal=None)
-    slow.signal(signal.SIGSTOP)
+    slow.signal(LinuxSignal.STOP)
     sending = asyncio.ensure_future(slow.write(b"x" * (2 * WINDOW_BYTES)))
     await stream_through(place)
     assert not sending.done()
-    slow.signal(signal.SIGCONT)
-    slow.signal(signal.SIGKILL)
+    slow.signal(LinuxSignal.CONT)
+    slow.signal(LinuxSignal.KILL)
     await slow.wait()
     sending.cancel()
 
@@ -166,7 +165,7 @@ async def test_memory_is_bounded_by_the_windows(place: Place) -> None:
     for sending in sendings:
         sending.cancel()
     for process in processes:
-        process.signal(signal.SIGKILL)
+        process.signal(LinuxSignal.KILL)
         process.read_from_now_on()
         await process.wait()
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import signal
-
 import pytest
 
-from tests.contract.sessions import SIZE, Place
+from tests.contract.sessions import SIZE, LinuxSignal, Place
 from wire.common import Terminal
 from wire.frame import StreamId
 
@@ -65,7 +63,7 @@ async def test_control_c_kills_what_does_not_object(place: Place) -> None:
     process = await place.start(None, "sh", "-c", "echo up; exec sleep 1000", terminal=SIZE)
     await process.until_output(b"up", StreamId.TERMINAL)
     await process.press(b"\x03")
-    assert (await process.wait()).signal == signal.SIGINT
+    assert (await process.wait()).signal == LinuxSignal.INT
 
 
 async def test_control_d_is_the_end_of_input(place: Place) -> None:

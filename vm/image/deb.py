@@ -7,22 +7,20 @@ from __future__ import annotations
 
 import io
 import lzma
-import shutil
-import subprocess
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from vm.image.errors import PackageMalformed, ToolMissing
+from vm.image.errors import PackageMalformed
 from vm.image.tree import File, Link, Tree, UnsafePath, normal_path
+from vm.image.zstd import unpack_zstd
 
 AR_MAGIC = b"!<arch>\n"
 AR_HEADER_BYTES = 60
 AR_HEADER_END = b"`\n"
 UNPACKED_LIMIT_BYTES = 4 << 30
 """No package we use comes near it; a bomb does."""
-ZSTD_TIMEOUT_S = 300
 
 
 class _Malformed(Exception):
@@ -51,19 +49,6 @@ def ar_members(data: bytes) -> Iterator[tuple[str, memoryview]]:
         offset = start + size + (size & 1)
 
 
-def _unzstd(data: bytes) -> bytes:
-    """Unpack zstd with the program of that name: Python has it built in only from 3.14."""
-    program = shutil.which("zstd")
-    if program is None:
-        raise ToolMissing("zstd", "zstd")
-    done = subprocess.run(
-        [program, "-dcq"], input=data, capture_output=True, timeout=ZSTD_TIMEOUT_S, check=False
-    )
-    if done.returncode:
-        raise _Malformed(done.stderr.decode(errors="replace").strip() or "zstd refuses it")
-    return done.stdout
-
-
 def _data_tar(data: bytes) -> bytes:
     """The unpacked data.tar of a package. Raises ValueError, _Malformed, ToolMissing."""
     members = ar_members(data)
@@ -76,7 +61,7 @@ def _data_tar(data: bytes) -> bytes:
             case "data.tar.gz":
                 return zlib.decompress(content, wbits=31)
             case "data.tar.zst":
-                return _unzstd(bytes(content))
+                return unpack_zstd(bytes(content))
             case "data.tar":
                 return bytes(content)
     raise _Malformed("it has no data.tar that can be unpacked")

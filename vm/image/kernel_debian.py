@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
 from vm.image import initramfs
+from vm.image.bzimage import NoKernelInside, extract_vmlinux
 from vm.image.cache import Cache, Entry, Meta
 from vm.image.deb import unpack_deb
-from vm.image.errors import PackageMalformed
+from vm.image.errors import PackageMalformed, ToolMissing
 from vm.image.kernel_modules import modules_tree, pick_modules, root_modules
 from vm.image.packages import BOOT_MODULES, MODULES, ROOT_MODULES
 from vm.image.tree import File, Tree
 from vm.image.treefile import write_tree
 
 KIND = "kernel-debian"
-RECIPE = "1"
+RECIPE = "2"
 """Changed whenever this code makes something else of the same package."""
 
 META_PACKAGE = "linux-image-cloud-amd64"
 """Depends on the newest kernel package of the flavour for virtual machines."""
 BZIMAGE = "bzImage"
+VMLINUX = "vmlinux"
+"""The same kernel unpacked, where the host could do that."""
 INITRD = "initrd.cpio"
 MODULES_TAR = "modules.tar"
 
@@ -57,7 +61,10 @@ def build(cache: Cache, entry_key: str, deb: Path, source: str, busybox: Path) -
         )
         first = [(module.name, contents[module.name]) for module in root_modules(modules)]
         tools = unpack_deb(busybox, "busybox-static", lambda path: path == "usr/bin/busybox")
-        (directory / BZIMAGE).write_bytes(package.file(images[0]))
+        image = package.file(images[0])
+        (directory / BZIMAGE).write_bytes(image)
+        with contextlib.suppress(NoKernelInside, ToolMissing):
+            (directory / VMLINUX).write_bytes(extract_vmlinux(image))
         (directory / INITRD).write_bytes(
             initramfs.make_initramfs(tools.file("usr/bin/busybox"), first)
         )

@@ -54,7 +54,7 @@ def prepare(
     """What to boot: the tuned kernel if it has been built, else Debian's, with its system image.
 
     Returns at once when everything is there. pvh: whether QEMU can enter an uncompressed
-    vmlinux (its firmware pvh.bin or microvm is installed); else the tuned kernel is a bzImage.
+    vmlinux (its firmware pvh.bin is installed); else the kernel is a bzImage.
     Raises ImageError: ArchiveError and its kinds, BuildFailed, BuildUnsupported, ToolMissing,
     CacheBusy, ReleaseInvalid.
     """
@@ -105,15 +105,11 @@ def prepare_each(
 
 
 def boot_image(kernel: Entry, origin: KernelOrigin, system_entry: Entry, pvh: bool) -> BootImage:
-    """The files of two entries as a BootImage. Pure."""
-    if origin is KernelOrigin.TUNED:
-        name = kernel_tuned.VMLINUX if pvh else kernel_tuned.BZIMAGE
-        initrd = None
-    else:
-        name, initrd = kernel_debian.BZIMAGE, kernel.file(kernel_debian.INITRD)
+    """The files of two entries as a BootImage."""
+    debian = origin is KernelOrigin.DEBIAN
     return BootImage(
-        kernel=kernel.file(name),
-        initrd=initrd,
+        kernel=release.kernel_file(kernel.path, pvh),
+        initrd=kernel.file(kernel_debian.INITRD) if debian else None,
         system=system_entry.file(system.SYSTEM),
         release=kernel.meta["release"],
         origin=origin,

@@ -31,6 +31,12 @@ def find_release(environment: Mapping[str, str] = os.environ) -> Path | None:
     return Path(found.origin).parent
 
 
+def kernel_file(directory: Path, pvh: bool) -> Path:
+    """The form of the kernel in `directory` to boot: vmlinux if QEMU can and it is there."""
+    vmlinux = directory / kernel_tuned.VMLINUX
+    return vmlinux if pvh and vmlinux.is_file() else directory / kernel_tuned.BZIMAGE
+
+
 def load_release(directory: Path, *, pvh: bool) -> BootImage:
     """The image in `directory`, every file equal to its manifest. Raises ReleaseInvalid.
 
@@ -45,11 +51,8 @@ def load_release(directory: Path, *, pvh: bool) -> BootImage:
         uname = meta["release"]
     except (KeyError, ValueError) as error:
         raise ReleaseInvalid(directory, f"its manifest has no usable {error}") from error
-    if origin is KernelOrigin.TUNED:
-        kernel = directory / (kernel_tuned.VMLINUX if pvh else kernel_tuned.BZIMAGE)
-        initrd = None
-    else:
-        kernel, initrd = directory / kernel_debian.BZIMAGE, directory / kernel_debian.INITRD
+    kernel = kernel_file(directory, pvh)
+    initrd = directory / kernel_debian.INITRD if origin is KernelOrigin.DEBIAN else None
     image = BootImage(kernel, initrd, directory / system.SYSTEM, uname, origin)
     for path in filter(None, (image.kernel, image.initrd, image.system)):
         if not path.is_file():
@@ -60,10 +63,14 @@ def load_release(directory: Path, *, pvh: bool) -> BootImage:
 def export_release(image: BootImage, directory: Path) -> None:
     """Copy `image` to `directory` in the form `load_release` reads. Raises OSError."""
     directory.mkdir(parents=True, exist_ok=True)
-    paths = [image.kernel, image.system, *([image.initrd] if image.initrd else [])]
-    if image.origin is KernelOrigin.TUNED:
-        other = kernel_tuned.BZIMAGE if image.kernel.name == kernel_tuned.VMLINUX else "vmlinux"
-        paths.append(image.kernel.with_name(other))
+    kernels = [
+        image.kernel.with_name(name) for name in (kernel_tuned.VMLINUX, kernel_tuned.BZIMAGE)
+    ]
+    paths = [
+        image.system,
+        *filter(Path.is_file, kernels),
+        *([image.initrd] if image.initrd else []),
+    ]
     for path in paths:
         shutil.copyfile(path, directory / path.name)
     meta = {"origin": image.origin.value, "release": image.release}

@@ -6,6 +6,7 @@ fetched, verified and built.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -30,6 +31,8 @@ from vm.spec import BootImage, KernelOrigin
 
 RESOLUTIONS = "resolutions"
 BUSYBOX = "busybox-static"
+PVH = os.name == "posix"
+"""QEMU for Windows comes without pvh.bin."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class _Kernel:
 
 
 def prepare(
-    progress: Progress = silent, *, pvh: bool = True, cache: Cache | None = None
+    progress: Progress = silent, *, pvh: bool = PVH, cache: Cache | None = None
 ) -> BootImage:
     """What to boot: the tuned kernel if it has been built, else Debian's, with its system image.
 
@@ -73,7 +76,7 @@ def prepare(
         return image
 
 
-def find_prepared(*, pvh: bool = True, cache: Cache | None = None) -> BootImage | None:
+def find_prepared(*, pvh: bool = PVH, cache: Cache | None = None) -> BootImage | None:
     """What `prepare` returns at once; None where it would have to fetch or build.
 
     Raises ReleaseInvalid.
@@ -87,7 +90,7 @@ def find_prepared(*, pvh: bool = True, cache: Cache | None = None) -> BootImage 
 
 
 def prepare_each(
-    progress: Progress = silent, *, pvh: bool = True, cache: Cache | None = None
+    progress: Progress = silent, *, pvh: bool = PVH, cache: Cache | None = None
 ) -> list[BootImage]:
     """Everything there is to boot: Debian's kernel, then the tuned one if it has been built.
 

@@ -132,7 +132,7 @@ class Client(asyncio.BufferedProtocol):
         elif frame.stream == Role.REQUEST:
             if self._is_foreign and not isinstance(message, Quit):
                 return  # the reply to its greeting has told it why
-            if len(self._tasks) > _REQUESTS_LIMIT:
+            if len(self._tasks) >= _REQUESTS_LIMIT:
                 raise MessageError("too many requests at once")
             self.follow(self._answer(frame.channel, message))
         elif isinstance(message, Resize | Signal | Hangup):

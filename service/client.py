@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import hmac
 import logging
 import os
 from collections.abc import Awaitable, Callable, Coroutine
 
+from service.answering import answer_request
 from service.errors import ServiceError
 from service.relay import CLIENT_SESSION, Relay
 from wire import failures
@@ -167,19 +169,10 @@ class Client(asyncio.BufferedProtocol):
 
     async def _answer(self, number: int, request: Message) -> None:
         try:
-            answer = await self._handle(self, request)
-        except ServiceError as error:
-            answer = error.to_failure()
+            answer = await answer_request(functools.partial(self._handle, self), request)
         except WireError as error:
             self._distrust(error)  # in the stream frames that had come before the session
             return
-        except Exception as error:
-            log.exception("%s failed", request.NAME)
-            answer = ServiceError(
-                failures.INTERNAL,
-                f"{type(error).__name__}: {error}",
-                hint="This is a bug in Isthmus; the service's log has the details.",
-            ).to_failure()
         self._send(Role.REPLY, number, answer)
 
     # -- for handlers --------------------------------------------------------------------------

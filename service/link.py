@@ -7,9 +7,10 @@ import itertools
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterator
-from typing import Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import Any, Protocol, TypeVar
 
+from service.answering import answer_request
 from service.errors import LinkLost, ServiceError
 from wire import failures
 from wire.codec import Message, decode_message, encode_message
@@ -21,6 +22,13 @@ from wire.preamble import ECHO, MAGIC, NONCE_BYTES, PreambleScanner
 log = logging.getLogger(__name__)
 
 M = TypeVar("M", bound=Message)
+
+
+Answerers = Mapping[type[Message], Callable[[Any], Awaitable[Message]]]
+"""Who answers which request of the agent's; a ServiceError becomes a Failure reply."""
+
+_REQUESTS_LIMIT = 512
+"""The agent's own bound is half of that (guest.agent.service)."""
 
 
 class Session(Protocol):
@@ -39,12 +47,15 @@ class Session(Protocol):
 class AgentLink(asyncio.BufferedProtocol):
     """Requests, events and session streams over the agent's port.
 
-    `on_event` gets the agent's events that belong to no session. The link survives a restart of
-    the agent: `port_opened` starts it anew each time the guest opens the port.
+    `on_event` gets the agent's events that belong to no session; `answerers` answer its requests
+    by their type, and any other is malformed data. The link survives a restart of the agent:
+    `port_opened` starts it anew each time the guest opens the port.
     """
 
-    def __init__(self, on_event: Callable[[Message], None]) -> None:
+    def __init__(self, on_event: Callable[[Message], None], answerers: Answerers) -> None:
         self._on_event = on_event
+        self._answerers = answerers
+        self._answering: set[asyncio.Task[None]] = set()
         self._transport: asyncio.Transport | None = None
         self._reader = FrameReader()
         self._scanner: PreambleScanner | None = None
@@ -55,9 +66,11 @@ class AgentLink(asyncio.BufferedProtocol):
         self._session_numbers = itertools.count(1)
 
     @classmethod
-    async def open(cls, port: socket.socket, on_event: Callable[[Message], None]) -> AgentLink:
+    async def open(
+        cls, port: socket.socket, on_event: Callable[[Message], None], answerers: Answerers
+    ) -> AgentLink:
         """Take over the host's end of the agent's port."""
-        link = cls(on_event)
+        link = cls(on_event, answerers)
         await asyncio.get_running_loop().create_connection(lambda: link, sock=port)
         return link
 
@@ -133,6 +146,8 @@ class AgentLink(asyncio.BufferedProtocol):
         sessions, self._sessions = self._sessions, {}
         for session in sessions.values():
             session.on_lost(error)
+        for task in self._answering:
+            task.cancel()  # nobody waits for the answer any more
 
     def close(self) -> None:
         """Close our end."""
@@ -167,14 +182,36 @@ class AgentLink(asyncio.BufferedProtocol):
             future = self._replies.pop(frame.channel, None)
             if future is not None and not future.done():
                 future.set_result(message)
+        elif frame.stream == Role.REQUEST:
+            self._take_request(frame.channel, message)
         elif frame.stream != Role.EVENT:
-            raise MessageError(f"the agent sent a request: {message.NAME}")
+            raise MessageError(f"the agent sent {message.NAME} in no known role")
         elif isinstance(message, Exited):
             session = self._sessions.pop(message.session, None)
             if session is not None:
                 session.on_exit(message)
         else:
             self._on_event(message)
+
+    def _take_request(self, number: int, request: Message) -> None:
+        handle = self._answerers.get(type(request))
+        if handle is None:
+            raise MessageError(f"the agent sent a request: {request.NAME}")
+        if len(self._answering) >= _REQUESTS_LIMIT:
+            raise MessageError("the agent sent too many requests at once")
+        task = asyncio.create_task(self._answer(handle, number, request))
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
+
+    async def _answer(
+        self, handle: Callable[[Any], Awaitable[Message]], number: int, request: Message
+    ) -> None:
+        try:
+            answer = await answer_request(handle, request)
+        except WireError as error:
+            self._distrust(error)
+            return
+        self._write(encode_frame(FrameKind.MESSAGE, Role.REPLY, number, encode_message(answer)))
 
     async def request(self, message: Message, reply: type[M], timeout_s: float = 60) -> M:
         """Send a request and wait for its reply.

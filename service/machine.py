@@ -17,7 +17,7 @@ from typing import Any
 
 from service.apart import run_apart
 from service.errors import LinkLost, ServiceError
-from service.link import AgentLink
+from service.link import AgentLink, Answerers
 from service.settings import SettingsFile
 from vm.cache import JsonCache
 from vm.errors import VmError
@@ -76,8 +76,8 @@ class BootFailure(ServiceError):
 class Machine:
     """The utility VM of one user, as `settings` want it when it starts.
 
-    `on_event` is given the agent's events, `on_died` is told when the machine ends, asked for or
-    not.
+    `on_event` is given the agent's events, `answerers` answer its requests, `on_died` is told
+    when the machine ends, asked for or not.
     """
 
     def __init__(
@@ -85,11 +85,13 @@ class Machine:
         places: Places,
         settings: SettingsFile,
         on_event: Callable[[Message], None],
+        answerers: Answerers,
         on_died: Callable[[], None],
     ) -> None:
         self._places = places
         self.settings = settings
         self._on_agent_event = on_event
+        self._answerers = answerers
         self._on_died = on_died
         self._lock = asyncio.Lock()
         self._vm: VirtualMachine | None = None
@@ -251,7 +253,7 @@ class Machine:
         pid_file = Path(self._places.run_directory) / "qemu.json"
         vm = await VirtualMachine.start(spec, pid_file=pid_file)
         try:
-            link = await AgentLink.open(vm.port(AGENT_PORT), self._on_event)
+            link = await AgentLink.open(vm.port(AGENT_PORT), self._on_event, self._answerers)
             self._follow(self._watch_port(vm.qmp, link))
             await self._greet(vm, link, settings.kernel_boot_timeout_ms / 1000)
         except BaseException:

@@ -18,6 +18,7 @@ from service.client import Client
 from service.distributions import DistributionManager
 from service.endpoint import current_user, serve, withdraw
 from service.errors import ServiceError
+from service.link import Answerers
 from service.machine import Machine
 from service.operations import Operations
 from service.registry import Registry
@@ -46,7 +47,8 @@ class Service:
         settings = SettingsFile(
             find_wslconfig(os.environ, sys.platform), extra_distribution_lists(os.environ)
         )
-        self._machine = Machine(places, settings, self._on_event, self._on_machine_ended)
+        answerers: Answerers = {}
+        self._machine = Machine(places, settings, self._on_event, answerers, self._on_machine_ended)
         self._distributions = DistributionManager(places, registry, self._machine)
         self._operations = Operations(places, self._machine, self._distributions, self._ending.set)
 

@@ -113,7 +113,7 @@ class FakeGuest(Guest):
         host, self._port = socket.socketpair()
         host.setblocking(False)
         opened, self._opened = os.pipe()
-        self.link = await AgentLink.open(host, self.on_event)
+        self.link = await AgentLink.open(host, self.on_event, {})
         asyncio.get_running_loop().add_reader(opened, self._on_opened, opened)
         self._ending = False
         self.follow(self._init(directory))
@@ -168,7 +168,7 @@ class VmGuest(Guest):
         )
         self.vm = await VirtualMachine.start(spec)
         try:
-            self.link = await AgentLink.open(self.vm.port(AGENT_PORT), self.on_event)
+            self.link = await AgentLink.open(self.vm.port(AGENT_PORT), self.on_event, {})
             self.follow(self._watch_port(self.vm.qmp))
             welcome = await asyncio.wait_for(self.wait_greeted(), 300)
             assert welcome.kernel == image.release

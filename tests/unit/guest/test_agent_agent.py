@@ -146,7 +146,7 @@ def test_what_cannot_be_done_is_refused_and_leaves_nothing(world: World, message
     before = open_descriptors()
     assert isinstance(world.request(message), Failure)
     assert open_descriptors() == before
-    assert world.agent._sessions == {}
+    assert len(world.agent._sessions) == 0
     if isinstance(message, Spawn):  # the number is free again
         assert isinstance(world.request(Spawn(session=1, distribution="", argv=("true",))), Spawned)
         assert world.wait_exit(1).status == 0
@@ -227,7 +227,7 @@ def test_numbers_that_are_no_signals_are_ignored(world: World, number: int) -> N
 
 def test_sessions_of_an_old_link_state_are_silent_in_the_new_one(world: World) -> None:
     world.request(Spawn(session=1, distribution="", line="trap '' HUP; read x; exit 3"))
-    old = world.agent._sessions[1]
+    old = world.agent._sessions._sessions[1]
     world.host.send(FrameKind.RESET, 0, 0)
     world.wait_reset()
     world.synchronise()

@@ -91,6 +91,7 @@ class FakeAgent(FramePeer):
 
     def __init__(self) -> None:
         self.events: list[Message] = []
+        self.answerers: dict[type[Message], Callable[[Any], Awaitable[Message]]] = {}
         self.link: AgentLink
 
     @classmethod
@@ -98,7 +99,7 @@ class FakeAgent(FramePeer):
         """An agent and the service's link to it, greeted."""
         agent = cls()
         ours, theirs = socket.socketpair()
-        agent.link = await AgentLink.open(ours, agent.events.append)
+        agent.link = await AgentLink.open(ours, agent.events.append, agent.answerers)
         await agent.attach(theirs)
         if synchronised:
             await agent.open_port()

@@ -312,3 +312,43 @@ async def test_a_cancelled_request_leaves_nothing(agent: FakeAgent) -> None:
     agent.reply(number, Done())
     await settle()
     assert agent.link._replies == {}
+
+
+@with_agent
+async def test_the_agent_is_answered(agent: FakeAgent) -> None:
+    async def answer(request: Message) -> Message:
+        if request == FIND:
+            return UserFound(uid=7)
+        raise ServiceError(failures.PROTOCOL, "not this", hint="another")
+
+    agent.answerers.update({FindUser: answer, PowerOff: answer})
+    agent.send_message(Role.REQUEST, 5, FIND)
+    assert await agent.read_message() == (Role.REPLY, 5, UserFound(uid=7))
+    agent.send_message(Role.REQUEST, 6, PowerOff())
+    role, number, reply = await agent.read_message()
+    assert (role, number) == (Role.REPLY, 6)
+    assert isinstance(reply, Failure)
+    assert (reply.code, reply.hint) == (failures.PROTOCOL, "another")
+
+
+@with_agent
+async def test_what_the_agent_asked_for_is_given_up_with_the_link(agent: FakeAgent) -> None:
+    began = asyncio.Event()
+    ended: list[BaseException] = []
+
+    async def answer(request: Message) -> Message:
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        except BaseException as error:
+            ended.append(error)
+            raise
+        raise AssertionError("unreachable")
+
+    agent.answerers[FindUser] = answer
+    agent.send_message(Role.REQUEST, 5, FIND)
+    await began.wait()
+    await agent.open_port()
+    await until(lambda: bool(ended))
+    assert isinstance(ended[0], asyncio.CancelledError)
+    assert not agent.link._answering

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from shell import exitcodes
-from shell.commands import COMMANDS, HELP, Command
+from shell.command import Command
+from shell.commands import COMMANDS, HELP
 from shell.options import RUN_OPTIONS, Option
 from shell.usage import RUN_SYNOPSES, spelling, synopsis
 

@@ -11,7 +11,8 @@ sub-command, operands too many, an option given twice with different values) is 
 
 from __future__ import annotations
 
-from shell.commands import COMMAND_OF, COMMANDS, HELP, Command, Operand
+from shell.command import Command, Operand
+from shell.commands import COMMAND_OF, COMMANDS, HELP
 from shell.errors import INVALID_ARGUMENT, WSL1_NOT_SUPPORTED, NotYetError, UsageError
 from shell.invocations import HelpCommand, Invocation
 from shell.options import RUN_OPTION_OF, Option

@@ -11,7 +11,7 @@ TYPE_CHECKING = False  # typing's own costs its import
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from shell.commands import Command
+    from shell.command import Command
     from shell.options import Option
 
 PROGRAM = "isthmus"

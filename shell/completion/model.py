@@ -6,7 +6,8 @@ the constants below, or the words it can be.
 
 from __future__ import annotations
 
-from shell.commands import COMMANDS, HELP, Command, Operand
+from shell.command import Command, Operand
+from shell.commands import COMMANDS, HELP
 from shell.options import RUN_OPTIONS, Option
 
 NAMES = "names"

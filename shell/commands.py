@@ -24,7 +24,6 @@ from shell.invocations import (
 )
 from shell.options import Option
 
-
 HELP = Option("--help", about="Explain this sub-command.", kind="help", ours=True)
 """Understood by every sub-command; wsl.exe has it only for itself."""
 

@@ -54,7 +54,13 @@ class Isthmus:
     """An Isthmus with a home of its own; the image cache is the user's."""
 
     def __init__(self, home: str) -> None:
-        self.environment = {**os.environ, "ISTHMUS_HOME": home}
+        wslconfig = Path(home) / "wslconfig"
+        wslconfig.write_text("[general]\ninstanceIdleTimeout=-1\n[wsl2]\nvmIdleTimeout=-1\n")
+        self.environment = {
+            **os.environ,
+            "ISTHMUS_HOME": home,
+            "ISTHMUS_WSLCONFIG": str(wslconfig),
+        }
 
     def run(
         self, *arguments: str, input: bytes | None = None, check: bool = True

@@ -177,11 +177,12 @@ class Client(asyncio.BufferedProtocol):
 
     # -- for handlers --------------------------------------------------------------------------
 
-    def follow(self, work: Coroutine[None, None, None]) -> None:
+    def follow(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         """Run `work` for this client; it is cancelled when the client goes."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     def start_relay(self, relay: Relay) -> None:
         """The agent knows the session now: pass on what has come for it, and all that will.

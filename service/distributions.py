@@ -7,13 +7,14 @@ import contextlib
 import logging
 import socket
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from service.errors import ServiceError
 from service.link import AgentLink
 from service.machine import Machine, Report
 from service.registry import Record, Registry
+from service.timezone import host_timezone
 from vm.disk import create_disk
 from vm.errors import VmError
 from wire import failures
@@ -35,6 +36,7 @@ from wire.places import Places
 log = logging.getLogger(__name__)
 
 _STOP_TIMEOUT_S = 60.0
+_STOP_GRACE_MS = 2000
 _FORMAT_TIMEOUT_S = 300.0
 
 
@@ -48,12 +50,25 @@ class DistributionManager:
         self._transitions: dict[str, str] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self.registry = registry
+        self.on_running_changed: Callable[[], None] = lambda: None
+        """Told whenever `running` has another content."""
+
+    @property
+    def running(self) -> frozenset[str]:
+        """Identities of the distributions that run."""
+        return frozenset(self._running)
 
     # -- state ---------------------------------------------------------------------------------
 
     def on_stopped(self, identity: str) -> None:
         """The agent says that a distribution has ended."""
-        self._running.discard(identity)
+        self._note(identity, runs=False)
+
+    def _note(self, identity: str, *, runs: bool) -> None:
+        """Remember whether a distribution runs."""
+        if runs != (identity in self._running):
+            (self._running.add if runs else self._running.discard)(identity)
+            self.on_running_changed()
 
     def on_first_run_done(self, event: FirstRunDone) -> None:
         """The setup that a distribution brings with it has succeeded: it has its user now."""
@@ -65,7 +80,8 @@ class DistributionManager:
 
     def on_machine_ended(self) -> None:
         """No distribution runs without the machine."""
-        self._running.clear()
+        for identity in self.running:
+            self._note(identity, runs=False)
 
     def listing(self) -> Distributions:
         """All registered distributions, and those that are being installed."""
@@ -121,10 +137,11 @@ class DistributionManager:
                 name=record.name,
                 disk=record.identity,
                 hostname=host_name(),
+                timezone=await asyncio.to_thread(host_timezone),
             )
             timeout_s = self._machine.settings.current().distribution_start_timeout_ms / 1000
             started = await link.request(request, DistributionStarted, timeout_s)
-            self._running.add(record.identity)
+            self._note(record.identity, runs=True)
             return link, started.warnings
 
     async def _attach(self, record: Record) -> None:
@@ -140,7 +157,7 @@ class DistributionManager:
                 hint=f"Put it back, or `isthmus --unregister {record.name}` forgets it.",
             )
         try:
-            await vm.attach_disk(path, record.identity)
+            await vm.attach_disk(path, record.identity, keeps_space=record.keeps_space)
         except VmError as error:
             raise ServiceError(failures.VM_FAILED, error.message, hint=error.hint) from error
 
@@ -153,18 +170,25 @@ class DistributionManager:
             except VmError as error:
                 raise ServiceError(failures.VM_FAILED, error.message, hint=error.hint) from error
 
-    async def stop(self, record: Record, *, grace_ms: int = 2000) -> None:
+    async def stop(self, record: Record, *, grace_ms: int = _STOP_GRACE_MS) -> None:
         """Stop a distribution and take its disk out; nothing to do if it does not run."""
         async with self.exclusively(record.identity):
             await self._stop_locked(record.identity, grace_ms)
+
+    async def stop_unused(self, identity: str, is_used: Callable[[], bool]) -> None:
+        """Stop a distribution unless it `is_used` once its turn has come. Raises ServiceError."""
+        async with self.exclusively(identity):
+            if not is_used():
+                await self._stop_locked(identity, _STOP_GRACE_MS)
 
     async def _stop_locked(self, identity: str, grace_ms: int) -> None:
         link = self._machine.link
         if link is None:
             return
+        # Whoever wants it from now on takes turns with us, and starts it again.
+        self._note(identity, runs=False)
         request = StopDistribution(identity=identity, grace_ms=grace_ms)
         await link.request(request, Done, timeout_s=_STOP_TIMEOUT_S)
-        self._running.discard(identity)
         await link.request(UnmountDisk(disk=identity), Done, timeout_s=_STOP_TIMEOUT_S)
         await self._detach(identity)
 
@@ -196,16 +220,19 @@ class DistributionManager:
             is_default=default is not None and default.identity == record.identity,
         )
 
-    async def create_disk(self, identity: str, location: str, size_bytes: int) -> Path:
+    async def create_disk(
+        self, identity: str, location: str, size_bytes: int, *, is_fixed: bool = False
+    ) -> Path:
         """Create a distribution's empty disk image. Raises ServiceError.
 
-        size_bytes: 0 is the size that .wslconfig says, 1 TiB if it does not. The image is sparse:
-        it takes what is written.
+        size_bytes: 0 is the size that .wslconfig says, 1 TiB if it does not. The image takes what
+        is written; one that `is_fixed` takes all of it now.
         """
         path = self.disk_path(identity, location)
         size_bytes = size_bytes or self._machine.settings.current().default_disk_bytes
         try:
-            await create_disk(self._machine.vm.spec.qemu, path, size_bytes)
+            qemu = self._machine.vm.spec.qemu
+            await create_disk(qemu, path, size_bytes, preallocate=is_fixed)
         except VmError as error:
             delete_disk(path)
             raise ServiceError(failures.IMPORT_FAILED, error.message, hint=error.hint) from error
@@ -213,10 +240,16 @@ class DistributionManager:
 
     @contextlib.asynccontextmanager
     async def mounted_disk(
-        self, link: AgentLink, identity: str, path: Path, *, format: bool = False
+        self,
+        link: AgentLink,
+        identity: str,
+        path: Path,
+        *,
+        format: bool = False,
+        keeps_space: bool = False,
     ) -> AsyncIterator[None]:
         """A disk plugged in and mounted in the machine, and taken out again."""
-        async with self.plugged_disk(identity, path):
+        async with self.plugged_disk(identity, path, keeps_space=keeps_space):
             try:
                 if format:
                     await link.request(FormatDisk(disk=identity), Done, _FORMAT_TIMEOUT_S)
@@ -228,10 +261,12 @@ class DistributionManager:
                     await link.request(UnmountDisk(disk=identity), Done, _STOP_TIMEOUT_S)
 
     @contextlib.asynccontextmanager
-    async def plugged_disk(self, identity: str, path: Path) -> AsyncIterator[None]:
+    async def plugged_disk(
+        self, identity: str, path: Path, *, keeps_space: bool = False
+    ) -> AsyncIterator[None]:
         """A disk plugged into the machine, and taken out again."""
         try:
-            await self._machine.vm.attach_disk(path, identity)
+            await self._machine.vm.attach_disk(path, identity, keeps_space=keeps_space)
         except VmError as error:
             raise ServiceError(failures.VM_FAILED, error.message, hint=error.hint) from error
         try:

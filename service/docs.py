@@ -80,6 +80,21 @@ byte order mark. If it cannot be read, the defaults hold.
 """
 
 _LISTS = """\
+## Idle times
+
+What keeps a distribution running is a command in it that somebody waits for, as with WSL. What
+that has left in the background does not: it ends with the distribution, `instanceIdleTimeout`
+after the last command's end. The machine ends `vmIdleTimeout` after its last distribution, but
+never while an import, an export or the like goes on. The next command starts both again.
+
+## Modules of the kernel
+
+`kernelModules` names a disk image: a raw one (`.img`, `.raw`, `.ext4`, `.erofs`, `.squashfs`), or a
+`.vhdx`, `.vhd` or `.qcow2`. Its file system (without partitions; ext4, or what the kernel that is
+booted can read) holds the modules in `lib/modules/RELEASE`, in `RELEASE` or at its top, where
+RELEASE is what `uname -r` says; `make modules_install` and `mkfs.ext4 -d` make one. It is only
+read, and distributions see it in `/lib/modules`, so that `modprobe` works in them.
+
 ## Lists of distributions
 
 `isthmus --install NAME` knows Debian, and what the lists at `distributionListUrl` offer. They have

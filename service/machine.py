@@ -10,14 +10,16 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from service.apart import run_apart
+from service.console import shown_console, writable_console
 from service.errors import LinkLost, ServiceError
+from service.furnishing import add_modules, add_swap
 from service.link import AgentLink, Answerers
+from service.machinespec import machine_spec, with_kernel
 from service.settings import SettingsFile
 from vm.cache import JsonCache
 from vm.errors import VmError
@@ -31,11 +33,11 @@ from vm.probe import choose_accelerator
 from vm.probe_result import ProbeReport
 from vm.qmp import Qmp, event_data
 from vm.shutdown import Deadlines
-from vm.spec import BootImage, KernelOrigin, MachineSpec, Qemu, choose_machine, choose_processors
+from vm.spec import BootImage, MachineSpec, Qemu
 from wire import failures
 from wire.agent import Hello, Log, PowerOff, Welcome
 from wire.codec import Message
-from wire.common import PROTOCOL_VERSION, Done
+from wire.common import CONSOLE_LINE, PROTOCOL_VERSION, Done
 from wire.places import Places
 from wire.version import VERSION
 
@@ -186,6 +188,14 @@ class Machine:
         for report in self._reports:
             report(label, done, total, unit)
 
+    def _warn(self, text: str) -> None:
+        """Have the next command say something."""
+        log.warning("%s", text)
+        self._notices += (text,)
+
+    def _show_console(self, line: str) -> None:
+        self._report(line, 0, 0, CONSOLE_LINE)
+
     def take_notices(self) -> tuple[str, ...]:
         """What has happened to the machine that nobody has been told yet, for the next command."""
         notices, self._notices = self._notices, ()
@@ -239,23 +249,24 @@ class Machine:
         self.probe = await choose_accelerator(qemu, self._host_cache)
         assert self.probe.chosen is not None  # else NoAccelerator was raised
         report("Starting the virtual machine", 0, 0, "")
-        spec = MachineSpec(
-            qemu=qemu,
-            machine=choose_machine(qemu, image.origin),
-            accelerator=self.probe.chosen,
-            boot=image,
-            memory_mib=settings.memory_mib,
-            processors=choose_processors(self.probe.chosen, image.origin, settings.processors),
+        spec = machine_spec(
+            settings,
+            qemu,
+            image,
+            self.probe.chosen,
             serial_log=Path(self._places.logs) / "serial.log",
             ports=(AGENT_PORT,),
-            kernel_arguments=settings.kernel_arguments,
+            console_copy=writable_console(settings.console_file, self._warn),
         )
         pid_file = Path(self._places.run_directory) / "qemu.json"
         vm = await VirtualMachine.start(spec, pid_file=pid_file)
+        show = self._show_console if settings.debug_console else None
         try:
-            link = await AgentLink.open(vm.port(AGENT_PORT), self._on_event, self._answerers)
-            self._follow(self._watch_port(vm.qmp, link))
-            await self._greet(vm, link, settings.kernel_boot_timeout_ms / 1000)
+            async with shown_console(spec.serial_log, show):
+                link = await AgentLink.open(vm.port(AGENT_PORT), self._on_event, self._answerers)
+                self._follow(self._watch_port(vm.qmp, link))
+                await self._greet(vm, link, settings.kernel_boot_timeout_ms / 1000)
+            await add_modules(vm, link, settings, self._warn)
         except BaseException:
             await vm.shutdown()
             raise
@@ -263,6 +274,8 @@ class Machine:
             await asyncio.to_thread(confirm_boot, image)
         self._vm, self._link, self.image = vm, link, image
         self._follow(self._watch_end(vm, link))
+        # Beside the first command, which is not to wait for it.
+        self._follow(add_swap(vm, link, settings, Path(self._places.home), self._warn))
         return link
 
     async def _greet(self, vm: VirtualMachine, link: AgentLink, timeout_s: float) -> None:
@@ -288,7 +301,12 @@ class Machine:
     async def _say_hello(self, link: AgentLink) -> Welcome:
         while True:
             await link.wait_synchronised()
-            hello = Hello(protocol=PROTOCOL_VERSION, version=VERSION, time_ns=time.time_ns())
+            hello = Hello(
+                protocol=PROTOCOL_VERSION,
+                version=VERSION,
+                time_ns=time.time_ns(),
+                device_timeout_ms=self.settings.current().mount_device_timeout_ms,
+            )
             try:
                 welcome = await link.request(hello, Welcome)
             except LinkLost:
@@ -361,23 +379,6 @@ class Machine:
             else:
                 await vm.shutdown(ask_guest)
             link.close()
-
-
-def with_kernel(image: BootImage, kernel: Path) -> BootImage:
-    """`image` with the kernel that .wslconfig names. Raises ServiceError if there is none.
-
-    It is booted on a PC's board, as Debian's kernel is, but brings no modules with it: the
-    drivers for virtio, and erofs, must be built in.
-    """
-    if not kernel.is_file():
-        raise ServiceError(
-            failures.FILE_NOT_FOUND,
-            f"there is no kernel at {kernel}",
-            hint="wsl2.kernel in .wslconfig names it; backslashes are written twice there.",
-        )
-    return replace(
-        image, kernel=kernel, initrd=None, release=str(kernel), origin=KernelOrigin.CUSTOM
-    )
 
 
 def _own_kernel_failed(error: BootFailure) -> ServiceError:

@@ -18,6 +18,7 @@ from service.client import Client
 from service.distributions import DistributionManager
 from service.endpoint import current_user, serve, withdraw
 from service.errors import ServiceError
+from service.lifetimes import Lifetimes
 from service.link import Answerers
 from service.machine import Machine
 from service.operations import Operations
@@ -50,7 +51,10 @@ class Service:
         answerers: Answerers = {}
         self._machine = Machine(places, settings, self._on_event, answerers, self._on_machine_ended)
         self._distributions = DistributionManager(places, registry, self._machine)
-        self._operations = Operations(places, self._machine, self._distributions, self._ending.set)
+        self._lifetimes = Lifetimes(self._machine, self._distributions)
+        self._operations = Operations(
+            places, self._machine, self._distributions, self._lifetimes, self._ending.set
+        )
 
     def _on_event(self, event: Message) -> None:
         """The agent tells something of its own accord."""
@@ -73,9 +77,11 @@ class Service:
         server = await serve(self._places, self._new_client)
         log.info("service %s serves as process %d", VERSION, os.getpid())
         _tell_starter("ready")
+        idling = asyncio.create_task(self._lifetimes.run())
         try:
             await self._ending.wait()
         finally:
+            idling.cancel()
             server.close()
             withdraw(self._places)
             await self._machine.shutdown(force=False)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
-import shutil
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 from service.client import Client
+from service.diskformats import format_of
 from service.distributions import DistributionManager, delete_disk
 from service.errors import ServiceError
 from service.machine import Machine
@@ -34,16 +33,6 @@ from wire.common import Done
 
 _CHECK_TIMEOUT_S = 3600.0
 
-FORMAT_OF_SUFFIX = {
-    ".vhdx": DiskFormat.VHDX,
-    ".vhd": DiskFormat.VHD,
-    ".qcow2": DiskFormat.QCOW2,
-    ".img": DiskFormat.RAW,
-    ".raw": DiskFormat.RAW,
-    ".ext4": DiskFormat.RAW,
-}
-"""Disk image formats are told by name: looking inside would let a guest choose (vm.disk)."""
-
 
 class Management:
     """Requests that change a distribution, or make one from a disk image."""
@@ -64,12 +53,21 @@ class Management:
             source = Path(record.disk)
             try:
                 target.parent.mkdir(parents=True, exist_ok=True)
-                await asyncio.to_thread(_copy_or_link, source, target)
-            except OSError as error:
+                if not _link(source, target):
+                    await convert_disk(
+                        await find_qemu(),
+                        source,
+                        DiskFormat.QCOW2,
+                        target,
+                        DiskFormat.QCOW2,
+                        preallocate=record.keeps_space,
+                    )
+            except (OSError, VmError) as error:
                 delete_disk(target)
+                is_full = "No space left" in str(error)  # of either kind (errno(3), qemu-img)
                 raise ServiceError(
-                    failures.DISK_FULL if error.errno == 28 else failures.INTERNAL,
-                    f"the disk could not be moved to {target.parent}: {error.strerror}",
+                    failures.DISK_FULL if is_full else failures.VM_FAILED,
+                    f"the disk could not be moved to {target.parent}: {error}",
                     hint="The distribution is where it was.",
                 ) from None
             # The new place is registered before the old one is given up: a crash in between
@@ -91,14 +89,10 @@ class Management:
         return Done()
 
     async def set_sparse(self, client: Client, request: SetSparse) -> Message:
-        """Disks are sparse, always: only the wish to make one so can be granted."""
-        self._registry.find(request.name)
-        if not request.is_sparse:
-            raise ServiceError(
-                failures.UNSUPPORTED,
-                "disks are always sparse here",
-                hint="Space that Linux frees goes back to the host by itself.",
-            )
+        """Decide whether the host gets back what Linux frees, from the next start on."""
+        record = self._registry.find(request.name)
+        async with self._stopped(record):
+            self._registry.change(record.identity, keeps_space=not request.is_sparse)
         return Done()
 
     async def set_default_user(self, client: Client, request: SetDefaultUser) -> Message:
@@ -182,18 +176,6 @@ def _vm_errors() -> Iterator[None]:
         raise ServiceError(failures.VM_FAILED, error.message, hint=error.hint) from error
 
 
-def format_of(path: Path, code: str = failures.IMPORT_FAILED) -> DiskFormat:
-    """The format that a disk image's name promises. Raises ServiceError `code`."""
-    found = FORMAT_OF_SUFFIX.get(path.suffix.casefold())
-    if found is None:
-        raise ServiceError(
-            code,
-            f"{path} does not have the name of a disk image",
-            hint=f"It must end in one of {', '.join(FORMAT_OF_SUFFIX)}.",
-        )
-    return found
-
-
 def judge(
     root: RootDescription, identity: str, name: str, path: Path, *, first_run: bool = False
 ) -> Record:
@@ -224,11 +206,10 @@ def judge(
     )
 
 
-def _copy_or_link(source: Path, target: Path) -> None:
-    """Give a file a second name, or where that cannot be, a copy with its holes kept."""
-    with contextlib.suppress(OSError):
+def _link(source: Path, target: Path) -> bool:
+    """Give a file a second name; False where it takes a copy: on another file system."""
+    try:
         os.link(source, target)
-        return
-    shutil.copyfile(source, target)
-    with target.open("rb") as copy:
-        os.fsync(copy.fileno())
+    except OSError:
+        return False
+    return True

@@ -8,7 +8,7 @@ import logging
 import threading
 import uuid
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from service.archives import open_tar
 from service.client import Client
 from service.distributions import DistributionManager, delete_disk
 from service.errors import ServiceError
+from service.lifetimes import MACHINE, Lifetimes
 from service.link import AgentLink
 from service.machine import Machine
 from service.management import Management, judge
@@ -36,6 +37,9 @@ from wire.places import Places
 
 log = logging.getLogger(__name__)
 
+_LOOKS = (messages.List, messages.Catalogue, messages.Status)
+"""Requests that only look: a script that asks every minute keeps nothing running."""
+
 Fill = Callable[[AgentLink, str], Awaitable[None]]
 """Fills the mounted disk of a new distribution, named by its identity. Raises ServiceError."""
 
@@ -48,6 +52,8 @@ class _NewDistribution:
     """"": what the root file system names itself, else `fallback_name`."""
     location: str
     disk_bytes: int
+    is_fixed: bool
+    """Whether the disk takes all of its space from the host at once, and keeps it."""
     first_run: bool
     """Whether the setup it brings with it is to run before its first shell."""
     fallback_name: str = ""
@@ -61,11 +67,13 @@ class Operations:
         places: Places,
         machine: Machine,
         distributions: DistributionManager,
+        lifetimes: Lifetimes,
         quit: Callable[[], None],
     ) -> None:
         self._places = places
         self._machine = machine
         self._distributions = distributions
+        self._lifetimes = lifetimes
         self._registry = distributions.registry
         self._quit_service = quit
         management = Management(machine, distributions)
@@ -81,6 +89,12 @@ class Operations:
 
     async def handle(self, client: Client, request: Message) -> Message:
         """service.client.Handler: the reply to a request. Raises ServiceError."""
+        if isinstance(request, _LOOKS):
+            return await self._answer(client, request)
+        with self._lifetimes.using(MACHINE):
+            return await self._answer(client, request)
+
+    async def _answer(self, client: Client, request: Message) -> Message:
         manage = self._manage.get(type(request))
         if manage is not None:
             return await manage(client, request)
@@ -92,13 +106,27 @@ class Operations:
     # -- running commands ----------------------------------------------------------------------
 
     async def _run(self, client: Client, request: messages.Run) -> Message:
+        identity = MACHINE
+        if not request.system:
+            identity = self._registry.find(request.distribution).identity
+        # In use until the process has ended or its client is gone.
+        with contextlib.ExitStack() as use:
+            use.enter_context(self._lifetimes.using(identity))
+            running, reporting = await self._run_in(client, request, identity)
+            kept = use.pop_all()
+            reporting.add_done_callback(lambda _: kept.close())
+        return running
+
+    async def _run_in(
+        self, client: Client, request: messages.Run, identity: str
+    ) -> tuple[Message, asyncio.Task[None]]:
+        """Start a client's process; the reply, and the task that follows it to its end."""
         warnings: tuple[str, ...] = ()
-        identity, default_uid, first_run = "", 0, False
+        default_uid, first_run = 0, False
         if request.system:
             link = await self._machine.ensure_running(client.progress)
         else:
-            record = self._registry.find(request.distribution)
-            identity = record.identity
+            record = self._registry.find("{" + identity + "}")
             link, warnings = await self._distributions.ensure_started(record, client.progress)
             # Its first run may have ended while it was being started.
             record = self._registry.find("{" + record.identity + "}")
@@ -137,10 +165,10 @@ class Operations:
             relay.drop()
             raise
         client.start_relay(relay)
-        client.follow(self._report_exit(client, relay))
+        reporting = client.follow(self._report_exit(client, relay))
         if not request.system and not _was_entered(wanted, spawned.directory):
             warnings += (f"{wanted} cannot be entered; started in {spawned.directory}",)
-        return messages.Running(warnings=warnings)
+        return messages.Running(warnings=warnings), reporting
 
     async def _report_exit(self, client: Client, relay: Relay) -> None:
         """The end of a client's session, or of the machine under it."""
@@ -182,7 +210,9 @@ class Operations:
                     await link.request(Unpack(session=feed.number, disk=identity), Done)
                     feed.complaints.check_unpacked(await feed.run())
 
-            wanted = _NewDistribution(name, request.location, request.disk_bytes, first_run=True)
+            wanted = _NewDistribution(
+                name, request.location, request.disk_bytes, request.is_fixed, first_run=True
+            )
             record = await self._create(client, wanted, fill)
         return self._distributions.installed(record)
 
@@ -224,6 +254,7 @@ class Operations:
             request.name,
             request.location,
             request.disk_bytes,
+            request.is_fixed,
             request.first_run,
             request.fallback_name,
         )
@@ -235,13 +266,19 @@ class Operations:
         distributions = self._distributions
         link = await self._machine.ensure_running(client.progress)
         identity = uuid.uuid4().hex
-        path = await distributions.create_disk(identity, wanted.location, wanted.disk_bytes)
+        keeps = wanted.is_fixed
+        path = await distributions.create_disk(
+            identity, wanted.location, wanted.disk_bytes, is_fixed=keeps
+        )
         try:
-            async with distributions.mounted_disk(link, identity, path, format=True):
+            async with distributions.mounted_disk(
+                link, identity, path, format=True, keeps_space=keeps
+            ):
                 await fill(link, identity)
                 root = await distributions.inspect(link, identity)
             name = wanted.name or root.default_name or wanted.fallback_name
             record = judge(root, identity, name, path, first_run=wanted.first_run)
+            record = replace(record, keeps_space=keeps)
             self._registry.add(record)
         except BaseException:
             delete_disk(path)
@@ -256,7 +293,9 @@ class Operations:
         await self._distributions.stop(record)
         async with self._distributions.exclusively(record.identity, "Exporting"):
             path = Path(record.disk)
-            async with self._distributions.mounted_disk(link, record.identity, path):
+            async with self._distributions.mounted_disk(
+                link, record.identity, path, keeps_space=record.keeps_space
+            ):
                 relay = ArchiveRelay(client, link)
                 pack = Pack(session=relay.number, disk=record.identity)
                 relay.complaints.check(

@@ -32,6 +32,8 @@ class Record:
     os_version: str = ""
     run_oobe: bool = False
     """Whether the setup it brings with it has yet to run, before its first interactive shell."""
+    keeps_space: bool = False
+    """Whether its disk keeps the space that Linux frees (--fixed-vhd, --set-sparse false)."""
 
 
 def check_name(name: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import functools
 import os
+import re
 import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -31,6 +32,8 @@ MAX_MEMORY_MIB = 1 << 20
 MAX_PROCESSORS = 64
 """As much as vm.spec.MachineSpec takes, of both."""
 
+_MODULE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
+
 
 @dataclass(frozen=True)
 class Host:
@@ -48,13 +51,18 @@ class Settings:
     processors: int
     swap_mib: int
     """0: no swap space."""
+    swap_file: Path | None
+    """None: one in the state directory."""
     kernel: Path | None
     """A kernel of the user's own; None: ours."""
     kernel_modules: Path | None
+    """A disk image with modules of the kernel that is booted."""
+    modules_to_load: tuple[str, ...]
     kernel_arguments: tuple[str, ...]
     """kernelCommandLine, one word each."""
     kernel_boot_timeout_ms: int
     distribution_start_timeout_ms: int
+    mount_device_timeout_ms: int
     vm_idle_timeout_ms: int
     """Negative: never."""
     instance_idle_timeout_ms: int
@@ -65,6 +73,14 @@ class Settings:
     distribution_lists: tuple[str, ...]
     """URLs of manifests, in the order in which they are searched."""
     debug_console: bool
+    """Whether the command that boots the machine shows its console."""
+    console_file: Path | None
+    """Gets a copy of the console."""
+    early_boot_logging: bool
+    safe_mode: bool
+    """Neither network, drives, swap space nor modules: what they are set to does not count."""
+    nested_virtualization: bool
+    performance_counters: bool
     networking_mode: str
     """None, Nat, Bridged, Mirrored or Consomme."""
     localhost_forwarding: bool
@@ -104,28 +120,37 @@ def settings_from(config: Config, host: Host, extra_lists: tuple[str, ...] = ())
     memory_mib = _memory_mib(config, host)
     mode = config.text("wsl2.networkingMode")
     ports = config.get("experimental.ignoredPorts")
+    safe_mode = config.boolean("wsl2.safeMode")
     urls = [config.text(f"general.distributionListUrl{suffix}") for suffix in ("Append", "")]
     return Settings(
         memory_mib=memory_mib,
         processors=_processors(config, host, warnings),
-        swap_mib=_swap_mib(config, memory_mib),
+        swap_mib=0 if safe_mode else _swap_mib(config, memory_mib),
+        swap_file=_path(config, "wsl2.swapFile"),
         kernel=_path(config, "wsl2.kernel"),
-        kernel_modules=_path(config, "wsl2.kernelModules"),
+        kernel_modules=None if safe_mode else _path(config, "wsl2.kernelModules"),
+        modules_to_load=() if safe_mode else _module_names(config, warnings),
         kernel_arguments=_kernel_arguments(config, warnings),
         kernel_boot_timeout_ms=_positive(config, "wsl2.kernelBootTimeout"),
         distribution_start_timeout_ms=_positive(config, "wsl2.distributionStartTimeout"),
+        mount_device_timeout_ms=_positive(config, "wsl2.mountDeviceTimeout"),
         vm_idle_timeout_ms=config.integer("wsl2.vmIdleTimeout"),
         instance_idle_timeout_ms=config.integer("general.instanceIdleTimeout"),
         default_disk_bytes=_positive(config, "wsl2.defaultVhdSize"),
         install_path=_path(config, "general.distributionInstallPath"),
         distribution_lists=(*extra_lists, *(url for url in urls if url)),
         debug_console=config.boolean("wsl2.debugConsole"),
-        networking_mode="Consomme" if mode == "VirtioProxy" else mode,
-        localhost_forwarding=config.boolean("wsl2.localhostForwarding"),
+        console_file=_path(config, "wsl2.debugConsoleLogFile"),
+        early_boot_logging=config.boolean("wsl2.earlyBootLogging"),
+        safe_mode=safe_mode,
+        nested_virtualization=config.boolean("wsl2.nestedVirtualization"),
+        performance_counters=config.boolean("wsl2.hardwarePerformanceCounters"),
+        networking_mode="None" if safe_mode else "Consomme" if mode == "VirtioProxy" else mode,
+        localhost_forwarding=not safe_mode and config.boolean("wsl2.localhostForwarding"),
         host_address_loopback=config.boolean("experimental.hostAddressLoopback"),
         ignored_ports=frozenset(ports if isinstance(ports, tuple) else ()),
         auto_proxy=config.boolean("wsl2.autoProxy"),
-        host_file_system_access=config.boolean("wsl2.hostFileSystemAccess"),
+        host_file_system_access=not safe_mode and config.boolean("wsl2.hostFileSystemAccess"),
         warnings=tuple(warnings),
     )
 
@@ -176,6 +201,14 @@ def _kernel_arguments(config: Config, warnings: list[str]) -> tuple[str, ...]:
         if not _is_kernel_argument(word):
             warnings.append(f"wsl2.kernelCommandLine: '{printable(word)}' is left out")
     return tuple(filter(_is_kernel_argument, words))
+
+
+def _module_names(config: Config, warnings: list[str]) -> tuple[str, ...]:
+    names = tuple(filter(None, map(str.strip, config.text("wsl2.loadKernelModules").split(","))))
+    for name in names:
+        if not _MODULE_NAME.fullmatch(name):
+            warnings.append(f"wsl2.loadKernelModules: '{printable(name)}' is left out")
+    return tuple(filter(_MODULE_NAME.fullmatch, names))
 
 
 def _is_kernel_argument(word: str) -> bool:

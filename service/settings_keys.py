@@ -20,8 +20,7 @@ _MACHINE = (
         "wsl2.kernelModules",
         "path",
         "",
-        "Disk image with the modules of that kernel.",
-        state=State.NOT_YET,
+        "Disk image with modules of the kernel that is booted; see below.",
         shown="none",
     ),
     Key(
@@ -51,16 +50,13 @@ _MACHINE = (
         "memory",
         None,
         "Size of the swap space; 0 is none.",
-        state=State.NOT_YET,
-        always=0,
         shown="a quarter of the memory, in full GB",
     ),
     Key(
         "wsl2.swapFile",
         "path",
         "",
-        "File for the swap space.",
-        state=State.NOT_YET,
+        "File for the swap space, which must not exist yet; it is deleted with the machine.",
         shown="a temporary one",
     ),
     Key(
@@ -75,8 +71,6 @@ _MACHINE = (
         "integer",
         60_000,
         "How long the machine runs after its last distribution, in ms; less than 0: for ever.",
-        state=State.NOT_YET,
-        always=-1,
     ),
     Key(
         "wsl2.kernelBootTimeout",
@@ -95,10 +89,9 @@ _MACHINE = (
     Key(
         "wsl2.mountDeviceTimeout",
         "integer",
-        5000,
+        30_000,
         "How long an attached disk may take to appear, in milliseconds.",
-        state=State.NOT_YET,
-        always=30_000,
+        wsl_default="5000",
     ),
     Key(
         "wsl2.systemDistro",
@@ -112,17 +105,13 @@ _MACHINE = (
         "wsl2.nestedVirtualization",
         "boolean",
         True,
-        "Let the machine run virtual machines itself.",
-        state=State.NOT_YET,
-        always=False,
+        "Let the machine run virtual machines itself, where the accelerator can.",
     ),
     Key(
         "wsl2.hardwarePerformanceCounters",
         "boolean",
         True,
-        "Show the processor's performance counters to the machine.",
-        state=State.NOT_YET,
-        always=False,
+        "Show the processor's performance counters to the machine, where the accelerator can.",
     ),
     Key(
         "wsl2.isolateDistroCgroup",
@@ -137,7 +126,6 @@ _MACHINE = (
         "text",
         "",
         "Kernel modules to load, separated by commas.",
-        state=State.NOT_YET,
         shown="none",
     ),
     Key(
@@ -152,9 +140,7 @@ _MACHINE = (
         "wsl2.safeMode",
         "boolean",
         False,
-        "Start without drives, network and other extras, to find faults.",
-        state=State.NOT_YET,
-        always=False,
+        "Start without network, drives, swap space and modules, to find faults.",
     ),
 )
 
@@ -163,16 +149,13 @@ _DEBUGGING = (
         "wsl2.debugConsole",
         "boolean",
         False,
-        "Show the machine's console in a window.",
-        state=State.NOT_YET,
-        always=False,
+        "Show the machine's console while it boots.",
     ),
     Key(
         "wsl2.debugConsoleLogFile",
         "path",
         "",
         "File for the machine's console; `serial.log` in the log directory always holds it.",
-        state=State.NOT_YET,
         shown="none",
     ),
     Key(
@@ -180,8 +163,6 @@ _DEBUGGING = (
         "boolean",
         False,
         "Log from the first moment of booting on.",
-        state=State.NOT_YET,
-        always=False,
     ),
     Key(
         "wsl2.kernelDebugPort",
@@ -276,8 +257,6 @@ _GENERAL = (
         "integer",
         15_000,
         "How long a distribution runs after its last command, in ms; less than 0: for ever.",
-        state=State.NOT_YET,
-        always=-1,
     ),
     Key(
         "general.distributionListUrl",

@@ -84,7 +84,7 @@ _INSTALL = Command(
         Option(
             "--fixed-vhd",
             field="fixed_disk",
-            about="Allocate the whole disk at once; needs --vhd-size.",
+            about="Take the disk's whole space from the host now; needs --vhd-size.",
         ),
         Option("--no-launch", "-n", field="no_launch", about="Do not start it afterwards."),
         Option(
@@ -121,7 +121,8 @@ _IMPORT = Command(
         Option(
             "--vhd",
             field="is_disk",
-            about="FILE is a disk image with an ext4 file system: .vhdx, .qcow2 or raw.",
+            about="FILE is a disk image with an ext4 file system: .vhdx, .vhd, .qcow2, or raw "
+            "(.img, .raw, .ext4).",
         ),
         _VERSION,
     ),
@@ -197,7 +198,7 @@ _MANAGE = Command(
             kind="boolean",
             value="BOOLEAN",
             choices=("true", "false"),
-            about="Whether freed space is given back to the host.",
+            about="Whether space that Linux frees goes back to the host, from the next start on.",
         ),
         Option(
             "--set-default-user",

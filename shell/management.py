@@ -55,12 +55,6 @@ def _ask_over(connection: Connection, request: Message) -> Any:
 
 
 def _install(command: invocations.InstallCommand, write: Write) -> int:
-    if command.fixed_disk:
-        raise ClientError(
-            failures.UNSUPPORTED,
-            "--fixed-vhd is not supported: disks grow with what is written to them",
-            hint="Leave it out; --vhd-size alone bounds the disk.",
-        )
     if command.no_distribution:
         _ask(messages.Boot())
         return 0
@@ -69,6 +63,7 @@ def _install(command: invocations.InstallCommand, write: Write) -> int:
             name=command.name,
             location=_absolute(command.location),
             disk_bytes=command.disk_bytes,
+            is_fixed=command.fixed_disk,
             first_run=True,
             fallback_name=_name_of_file(command.from_file),
         )
@@ -80,6 +75,7 @@ def _install(command: invocations.InstallCommand, write: Write) -> int:
                 name=command.name,
                 location=_absolute(command.location),
                 disk_bytes=command.disk_bytes,
+                is_fixed=command.fixed_disk,
             )
         )
     write(render.installed(installed.name))

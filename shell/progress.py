@@ -8,7 +8,7 @@ import threading
 import time
 
 from wire.codec import Message
-from wire.common import Progress
+from wire.common import CONSOLE_LINE, Progress
 
 TYPE_CHECKING = False  # typing's own costs its import
 if TYPE_CHECKING:
@@ -42,6 +42,9 @@ class ProgressLine:
         if not isinstance(event, Progress):
             return
         with self._lock:
+            if event.unit == CONSOLE_LINE:
+                self._show_line(event.label)
+                return
             self._latest = event
             if self._timer is None:
                 self._patient_until = time.monotonic() + _PATIENCE_S
@@ -62,6 +65,12 @@ class ProgressLine:
         elif self._in_files and event.label != self._shown_label:
             print(event.label, file=sys.stderr, flush=True)
         self._shown_label = event.label
+
+    def _show_line(self, line: str) -> None:
+        if self._bars is not None:
+            self._bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(line, file=sys.stderr, flush=True)
 
     def _show_bar(self, event: Progress) -> None:
         if self._bars is None:

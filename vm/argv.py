@@ -76,7 +76,8 @@ def qemu_argv(spec: MachineSpec, channels: Mapping[str, str]) -> list[str]:
         argv += ["-sandbox", _SANDBOX]
     argv += ["-machine", _machine(spec), *WITHOUT_VAPIC]
     argv += ["-accel", accelerator_argument(spec.accelerator)]
-    argv += ["-cpu", spec.cpu_model or CPU_MODELS[spec.accelerator]]
+    model = spec.cpu_model or CPU_MODELS[spec.accelerator]
+    argv += ["-cpu", ",".join([model, *spec.cpu_features])]
     argv += ["-m", f"{spec.memory_mib}M", "-smp", str(spec.processors)]
     argv += _boot(spec)
     argv += _console(spec)
@@ -153,8 +154,10 @@ def _boot(spec: MachineSpec) -> list[str]:
 
 
 def _console(spec: MachineSpec) -> list[str]:
-    path = _escape(str(spec.serial_log))
-    return ["-chardev", f"file,id=console,path={path},append=on", "-serial", "chardev:console"]
+    chardev = f"file,id=console,path={_escape(str(spec.serial_log))},append=on"
+    if spec.console_copy is not None:
+        chardev += f",logfile={_escape(str(spec.console_copy))},logappend=off"
+    return ["-chardev", chardev, "-serial", "chardev:console"]
 
 
 def _virtio_devices(spec: MachineSpec, channels: Mapping[str, str]) -> list[str]:

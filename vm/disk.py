@@ -28,6 +28,8 @@ COPY_DEADLINE_S = 3600.0
 MINIMUM_DISK_BYTES = 1 << 20
 MAXIMUM_DISK_BYTES = 1 << 46  # 64 TiB, VHDX's limit ([MS-VHDX] 2.1)
 
+_PREALLOCATION = "preallocation=falloc"
+"""The host's space is taken without being written to, where the file system can do that."""
 _LOCKED = ("Failed to get", "lock")
 _CHECK_LEAKS = 3  # qemu-img check: clusters leaked, the image itself is sound
 _CHECK_CORRUPT = 2
@@ -76,13 +78,18 @@ class CheckReport:
         return self.corruptions == 0
 
 
-async def create_disk(qemu: Qemu, path: Path, virtual_size_bytes: int) -> None:
-    """Make a new, empty, sparse qcow2 of this size at `path`, readable by this user only.
+async def create_disk(
+    qemu: Qemu, path: Path, virtual_size_bytes: int, *, preallocate: bool = False
+) -> None:
+    """Make a new, empty qcow2 of this size at `path`, readable by this user only.
 
-    The size is rounded up by QEMU to whole sectors of 512 bytes. Raises DiskError, also if
-    `path` exists, and ValueError for a size out of range; then nothing is left behind.
+    preallocate: take all of its space from the host now; else it is sparse. The size is rounded
+    up by QEMU to whole sectors of 512 bytes. Raises DiskError, also if `path` exists, and
+    ValueError for a size out of range; then nothing is left behind.
     """
     _check_size(virtual_size_bytes)
+    options = ["-o", _PREALLOCATION] if preallocate else []
+    deadline_s = COPY_DEADLINE_S if preallocate else QUICK_DEADLINE_S
     _reserve("create", path)
     try:
         # lazy_refcounts stays off: a killed QEMU then leaves at most leaked clusters, and the
@@ -91,7 +98,8 @@ async def create_disk(qemu: Qemu, path: Path, virtual_size_bytes: int) -> None:
             qemu,
             "create",
             path,
-            ["-q", "-f", DiskFormat.QCOW2, _name(path), str(virtual_size_bytes)],
+            ["-q", "-f", DiskFormat.QCOW2, *options, _name(path), str(virtual_size_bytes)],
+            deadline_s=deadline_s,
         )
     except BaseException:
         _remove(path)
@@ -121,14 +129,20 @@ async def convert_disk(
     target: Path,
     target_format: DiskFormat,
     *,
+    preallocate: bool = False,
     deadline_s: float = COPY_DEADLINE_S,
 ) -> None:
     """Copy `source` to the new file `target` in another format, sparse where it can be.
+
+    preallocate: take all of its space, not only what is used (qcow2).
 
     The formats are never guessed: a guest could make a raw disk look like a qcow2 that names
     any of the host's files. Raises DiskError, also if `target` exists, ToolTimeout; then no
     `target` is left behind.
     """
+    options = ["-q", "-f", source_format, "-O", target_format]
+    if preallocate:
+        options += ["-o", _PREALLOCATION]
     refuse_if_in_use("convert", source)
     await _refuse_references(qemu, source, source_format)
     _reserve("convert to", target)
@@ -137,7 +151,7 @@ async def convert_disk(
             qemu,
             "convert",
             source,
-            ["-q", "-f", source_format, "-O", target_format, _name(source), _name(target)],
+            [*options, _name(source), _name(target)],
             deadline_s=deadline_s,
         )
     except BaseException:

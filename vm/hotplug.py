@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vm.argv import SCSI_BUS
+from vm.disk import DiskFormat
 
 MAXIMUM_SERIAL_LENGTH = 36
 """What QEMU passes on of a SCSI serial (hw/scsi/scsi-disk.c, page 0x80): a UUID fits."""
@@ -34,9 +35,13 @@ class AttachedDisk:
     serial: str
     """What the guest knows it by."""
     path: Path
-    """The qcow2 image."""
+    """The image."""
     lun: int
     """Its place on the controller."""
+    format: DiskFormat = DiskFormat.QCOW2
+    read_only: bool = False
+    keeps_space: bool = False
+    """Whether space that the guest frees stays the image's instead of going back to the host."""
 
     def __post_init__(self) -> None:
         """Raise ValueError if the serial or the LUN is not one the guest could see unchanged."""
@@ -59,20 +64,22 @@ class AttachedDisk:
 
         asynchronous_io: how QEMU reads and writes the file (BlockdevAioOptions).
         discard and detect-zeroes: what the guest trims, or fills with zeroes, is given back to
-        the host. cache: writes may rest in the host's page cache, and the guest's flushes reach
-        the disk (`no-flush` off), so fsync keeps its meaning. locking is left at "auto", which
-        locks wherever the host can: two machines never write one image.
+        the host, unless `keeps_space`. cache: writes may rest in the host's page cache, and the
+        guest's flushes reach the disk (`no-flush` off), so fsync keeps its meaning. locking is
+        left at "auto", which locks wherever the host can: two machines never write one image.
         """
+        discard = "ignore" if self.keeps_space else "unmap"
         return {
             "node-name": self.node_name,
-            "driver": "qcow2",
-            "discard": "unmap",
-            "detect-zeroes": "unmap",
+            "driver": self.format.value,
+            "read-only": self.read_only,
+            "discard": discard,
+            "detect-zeroes": "off" if self.keeps_space or self.read_only else "unmap",
             "cache": {"direct": False, "no-flush": False},
             "file": {
                 "driver": "file",
                 "filename": str(self.path),
-                "discard": "unmap",
+                "discard": discard,
                 "aio": asynchronous_io,
                 "cache": {"direct": False, "no-flush": False},
             },

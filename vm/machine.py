@@ -19,6 +19,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +27,7 @@ from typing import Self
 
 from vm.argv import QMP_CHANNEL, qemu_argv
 from vm.channels import Channel, open_channel
+from vm.disk import DiskFormat
 from vm.disks_in_use import claim, release
 from vm.errors import (
     ChannelFailure,
@@ -39,7 +41,7 @@ from vm.errors import (
 )
 from vm.exit_report import PROCESSOR_FAILURE, ExitReport, ShutdownRung
 from vm.files import printable, read_tail, start_log
-from vm.hotplug import AttachedDisk, check_serial, free_lun
+from vm.hotplug import AttachedDisk, free_lun
 from vm.launch_hints import launch_hint
 from vm.pidfile import identify, remove_pid_file, write_pid_file
 from vm.plug import ASYNCHRONOUS_IO, plug_in, unplug
@@ -161,16 +163,24 @@ class VirtualMachine:
             raise UnknownPort(name, self.spec.ports) from None
 
     async def attach_disk(
-        self, path: Path, serial: str, *, deadline_s: float = DEFAULT_DEADLINE_S
+        self,
+        path: Path,
+        serial: str,
+        *,
+        format: DiskFormat = DiskFormat.QCOW2,
+        read_only: bool = False,
+        keeps_space: bool = False,
+        deadline_s: float = DEFAULT_DEADLINE_S,
     ) -> AttachedDisk:
-        """Plug the qcow2 at `path` in; the guest finds it by `serial` (see `vm.hotplug`).
+        """Plug the image at `path` in; the guest finds it by `serial` (see `vm.hotplug`).
 
-        deadline_s: for each of QEMU's two answers; without one, the image is not used again.
+        format, read_only, keeps_space: as in AttachedDisk. deadline_s: for each of QEMU's two
+        answers; without one, the image is not used again.
         Raises ValueError for a serial that is unusable or taken, DiskInUse, DiskError,
         MachineBusy, MachineDied. When it raises, also CancelledError, the disk is not plugged in.
         """
-        check_serial(serial)
-        attaching = asyncio.create_task(self._attach(path.absolute(), serial, deadline_s))
+        wanted = AttachedDisk(serial, path.absolute(), 0, format, read_only, keeps_space)
+        attaching = asyncio.create_task(self._attach(wanted, deadline_s))
         try:
             return await asyncio.shield(attaching)
         except asyncio.CancelledError:
@@ -291,13 +301,15 @@ class VirtualMachine:
         if self._state is not MachineState.RUNNING:
             raise MachineBusy(operation, self._state.value)
 
-    async def _attach(self, path: Path, serial: str, deadline_s: float) -> AttachedDisk:
+    async def _attach(self, wanted: AttachedDisk, deadline_s: float) -> AttachedDisk:
+        """Plug a disk in at the first place that is free."""
+        serial, path = wanted.serial, wanted.path
         async with self._disk_lock:
             self._require_running("attaching a disk")
             if serial in self._disks:
                 raise ValueError(f"a disk with serial {serial!r} is plugged in already")
             taken = {disk.lun for disk in self._disks.values()} | self._doubtful_luns
-            disk = AttachedDisk(serial, path, free_lun(taken))
+            disk = replace(wanted, lun=free_lun(taken))
             claim("attach", path)
             try:
                 way = await plug_in(self.qmp, disk, self._disk_io, deadline_s=deadline_s)

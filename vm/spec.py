@@ -141,6 +141,10 @@ class MachineSpec:
     """A network card behind slirp: the guest reaches out, nothing listens."""
     cpu_model: str | None = None
     """QEMU's `-cpu`; None takes `vm.argv.CPU_MODELS`' choice for the accelerator."""
+    cpu_features: tuple[str, ...] = ()
+    """Added to that, such as "pmu=off"."""
+    console_copy: Path | None = None
+    """A second file for what goes to `serial_log`; replaced at the start."""
     name: str = "isthmus"
 
     def __post_init__(self) -> None:

@@ -21,13 +21,17 @@ class Welcome(Message, name="welcome"):
 
 
 class Hello(Message, name="hello"):
-    """First request after the preamble. The agent sets CLOCK_REALTIME to `time_ns`."""
+    """First request after the preamble. The agent sets CLOCK_REALTIME to `time_ns`.
+
+    `device_timeout_ms` is how long it is to wait for a disk to appear that was plugged in.
+    """
 
     REPLY: ClassVar[type[Message]] = Welcome
     protocol: int
     version: str
     time_ns: int
     hostname: str = "isthmus"
+    device_timeout_ms: int = 30_000
 
 
 class FormatDisk(Message, name="format-disk"):
@@ -56,6 +60,24 @@ class UnmountDisk(Message, name="unmount-disk"):
 
     REPLY: ClassVar[type[Message]] = Done
     disk: str
+
+
+class AddSwap(Message, name="add-swap"):
+    """Wait for a disk to appear, make it swap space, and use it until the machine ends."""
+
+    REPLY: ClassVar[type[Message]] = Done
+    disk: str
+
+
+class AddModules(Message, name="add-modules"):
+    """Mount the `disk` that holds the kernel's modules, unless "", and load those named.
+
+    Distributions that start afterwards see them in /lib/modules.
+    """
+
+    REPLY: ClassVar[type[Message]] = Done
+    disk: str = ""
+    names: tuple[str, ...] = ()
 
 
 class Unpack(Message, name="unpack"):
@@ -104,7 +126,8 @@ class DistributionStarted(Message, name="distribution-started"):
 class StartDistribution(Message, name="start-distribution"):
     """Start a distribution on its mounted disk: its namespaces, its pid 1, its files in /etc.
 
-    `identity` is the registry's unique id, `name` what the user calls it.
+    `identity` is the registry's unique id, `name` what the user calls it, `timezone` the host's
+    zone in the IANA database ("" if not known).
     """
 
     REPLY: ClassVar[type[Message]] = DistributionStarted
@@ -112,6 +135,7 @@ class StartDistribution(Message, name="start-distribution"):
     name: str
     disk: str
     hostname: str
+    timezone: str = ""
 
 
 class StopDistribution(Message, name="stop-distribution"):

@@ -71,6 +71,7 @@ class Install(Message, name="install"):
     name: str = ""
     location: str = ""
     disk_bytes: int = 0
+    is_fixed: bool = False
 
 
 class Import(Message, name="import"):
@@ -85,6 +86,7 @@ class Import(Message, name="import"):
     name: str
     location: str = ""
     disk_bytes: int = 0
+    is_fixed: bool = False
     first_run: bool = False
     fallback_name: str = ""
 

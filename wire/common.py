@@ -8,6 +8,10 @@ PROTOCOL_VERSION = 1
 """Raised whenever an older peer could misread a newer one; both sides of a link must agree."""
 
 
+CONSOLE_LINE = "console-line"
+"""See Progress."""
+
+
 class Failure(Message, name="failure"):
     """Reply to any request: it was refused, and nothing of it was done unless `partial`.
 
@@ -27,7 +31,8 @@ class Done(Message, name="done"):
 class Progress(Message, name="progress"):
     """Event: a request that takes over a second tells where it is.
 
-    `total` is 0 where the end is not known; `unit` is "bytes" or "" (steps).
+    `total` is 0 where the end is not known; `unit` is "bytes", "" (steps), or CONSOLE_LINE: then
+    `label` is a line of the virtual machine's console, to be shown as it is.
     """
 
     label: str

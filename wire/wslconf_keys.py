@@ -99,8 +99,6 @@ WSL_CONF = (
         "boolean",
         True,
         "Use the host's time zone.",
-        state=State.NOT_YET,
-        always=False,
     ),
     Key(
         "fileServer.enabled",

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from guest import initclient
-from guest.agent import archives, disks, distributions
+from guest.agent import archives, disks, distributions, kernelmodules
 from guest.agent.distributions import Distribution
 from guest.agent.errors import AgentError, failure_of
 from guest.agent.link import Link
@@ -105,6 +105,7 @@ class Agent:
     def _hello(self, hello: messages.Hello, reply: Reply) -> None:
         self._system.set_clock(hello.time_ns)
         self._system.set_hostname(hello.hostname)
+        disks.set_appear_timeout(hello.device_timeout_ms / 1000)
         reply(
             messages.Welcome(
                 protocol=PROTOCOL_VERSION,
@@ -116,13 +117,20 @@ class Agent:
         )
 
     def _disk_request(self, request: Any, reply: Reply) -> None:
-        work = self._DISK_WORK[type(request)]
+        work = disks.WORK[type(request)]
 
         def body() -> Message:
             work(request.disk)
             return Done()
 
         self._in_thread(body, reply)
+
+    def _add_modules(self, request: messages.AddModules, reply: Reply) -> None:
+        def work() -> Message:
+            kernelmodules.add_modules(request.disk, request.names)
+            return Done()
+
+        self._in_thread(work, reply)
 
     def _inspect(self, request: messages.InspectRoot, reply: Reply) -> None:
         self._in_thread(lambda: describe_root(disks.mount_point(request.disk)), reply)
@@ -141,7 +149,7 @@ class Agent:
 
         def start() -> tuple[int, list[str]]:
             disks.mount_disk(request.disk)
-            return distributions.start_init(identity, request.name, request.disk, request.hostname)
+            return distributions.start_init(request)
 
         def started(result: tuple[int, list[str]] | None, error: Exception | None) -> None:
             if result is None:
@@ -233,10 +241,8 @@ class Agent:
     }
     _REQUESTS: dict[type[Message], Callable[[Agent, Any, Reply], None]] = {  # noqa: RUF012
         messages.Hello: _hello,
-        messages.FormatDisk: _disk_request,
-        messages.CheckDisk: _disk_request,
-        messages.MountDisk: _disk_request,
-        messages.UnmountDisk: _disk_request,
+        **dict.fromkeys(disks.WORK, _disk_request),
+        messages.AddModules: _add_modules,
         messages.Unpack: _unpack,
         messages.Pack: _pack,
         messages.InspectRoot: _inspect,
@@ -245,10 +251,4 @@ class Agent:
         messages.Spawn: _spawn,
         messages.FindUser: _find_user,
         messages.PowerOff: _power_off_request,
-    }
-    _DISK_WORK: dict[type[Message], Callable[[str], None]] = {  # noqa: RUF012
-        messages.FormatDisk: disks.format_disk,
-        messages.CheckDisk: disks.check_disk,
-        messages.MountDisk: disks.mount_disk,
-        messages.UnmountDisk: disks.unmount_disk,
     }

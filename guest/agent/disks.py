@@ -10,12 +10,15 @@ import os
 
 from guest.agent.children import run, wait_until
 from guest.agent.errors import AgentError
+from wire import agent as messages
 
 MOUNTS = "/run/disks"
-APPEAR_TIMEOUT_S = 30.0
 RELEASE_TIMEOUT_S = 30.0
 FORMAT_TIMEOUT_S = 300.0
 CHECK_TIMEOUT_S = 1800.0
+SWAP_TIMEOUT_S = 60.0
+
+_appear_timeout_s = 30.0
 
 MOUNT_OPTIONS = "discard,errors=remount-ro,data=ordered"
 """As WSL mounts its disks."""
@@ -43,9 +46,15 @@ def find_device(disk: str) -> str:
     return ""
 
 
+def set_appear_timeout(timeout_s: float) -> None:
+    """How long a disk that has been plugged in may take to appear, from now on."""
+    global _appear_timeout_s
+    _appear_timeout_s = timeout_s
+
+
 def wait_for_device(disk: str) -> str:
     """The device of a disk that has just been plugged in. Raises AgentError at the deadline."""
-    wait_until(lambda: bool(find_device(disk)), APPEAR_TIMEOUT_S, f"disk {disk} to appear")
+    wait_until(lambda: bool(find_device(disk)), _appear_timeout_s, f"disk {disk} to appear")
     return find_device(disk)
 
 
@@ -66,6 +75,16 @@ def check_disk(disk: str) -> None:
     device = wait_for_device(disk)
     run(["e2fsck", "-f", "-p", device], CHECK_TIMEOUT_S, allowed=(0, 1, 2))
     run(["resize2fs", device], CHECK_TIMEOUT_S)
+
+
+def add_swap(disk: str) -> None:
+    """Make a new disk swap space and use it. Raises AgentError.
+
+    --discard: what is not swapped any more is given back to the host.
+    """
+    device = wait_for_device(disk)
+    run(["mkswap", device], SWAP_TIMEOUT_S)
+    run(["swapon", "--discard", device], SWAP_TIMEOUT_S)
 
 
 def mount_disk(disk: str) -> None:
@@ -109,3 +128,13 @@ def _is_free(device: str) -> bool:
             return False
         raise
     return True
+
+
+WORK = {
+    messages.FormatDisk: format_disk,
+    messages.CheckDisk: check_disk,
+    messages.MountDisk: mount_disk,
+    messages.UnmountDisk: unmount_disk,
+    messages.AddSwap: add_swap,
+}
+"""What answers each request that is about one disk."""

@@ -17,12 +17,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from guest import initclient
-from guest.agent import disks, etc
+from guest.agent import disks, etc, kernelmodules
 from guest.agent.children import run, spawn, wait_until
 from guest.agent.distroconf import read_distro_conf
 from guest.agent.errors import AgentError
 from guest.agent.loop import READABLE, WRITABLE, Loop
 from guest.agent.roots import RootFiles, default_user_warnings
+from wire.agent import StartDistribution
 
 RUN_DIRECTORY = "/run/distributions"
 CGROUPS = "/sys/fs/cgroup/distributions"
@@ -172,18 +173,20 @@ def socket_path(identity: str) -> str:
     return f"{RUN_DIRECTORY}/{identity}/init.sock"
 
 
-def start_init(identity: str, name: str, disk: str, hostname: str) -> tuple[int, list[str]]:
+def start_init(request: StartDistribution) -> tuple[int, list[str]]:
     """Start pid 1 of a distribution on its mounted disk; returns its pid and warnings.
 
     Blocks: for worker threads. Raises AgentError.
     """
+    identity, disk = request.identity, request.disk
     directory = f"{RUN_DIRECTORY}/{identity}"
     os.makedirs(directory, 0o700, exist_ok=True)
     root = disks.mount_point(disk)
     conf = read_distro_conf(root)
-    hostname = conf.hostname or hostname
+    hostname = conf.hostname or request.hostname
     warnings = [*conf.warnings, *default_user_warnings(root, conf)]
     warnings += etc.write_network_files(root, hostname, conf)
+    warnings += etc.write_timezone(root, request.timezone, conf)
     path = socket_path(identity)
     if os.path.exists(path):
         os.unlink(path)
@@ -198,10 +201,10 @@ def start_init(identity: str, name: str, disk: str, hostname: str) -> tuple[int,
             listen_fd=_LISTEN_FD,
             ready_fd=_READY_FD,
             cgroup=cgroup,
-            binds=_BINDS,
+            binds=(*_BINDS, *kernelmodules.binds_for(root)),
         )
         pid = _spawn_and_wait_ready([DISTRO_INIT, *arguments], listener.fileno())
-    _write(f"{directory}/state", f"{pid}\n{disk}\n{name}\n")
+    _write(f"{directory}/state", f"{pid}\n{disk}\n{request.name}\n")
     return pid, warnings
 
 

@@ -1,8 +1,10 @@
-"""Files that every distribution gets when it starts: /etc/hosts, resolv.conf (behaviour §7)."""
+"""Files that every distribution gets when it starts: hosts, resolv.conf, localtime."""
 
 from __future__ import annotations
 
-from guest.agent.beneath import link_beneath, write_beneath
+import os
+
+from guest.agent.beneath import link_beneath, open_beneath, read_beneath, write_beneath
 from guest.agent.distroconf import DistroConf
 
 SHARED = "/mnt/wsl"
@@ -53,3 +55,27 @@ def write_network_files(root: str, hostname: str, conf: DistroConf) -> list[str]
     except OSError as error:
         warnings.append(f"/etc/resolv.conf could not be written: {error.strerror}")
     return warnings
+
+
+ZONES = "/usr/share/zoneinfo"
+
+
+def write_timezone(root: str, zone: str, conf: DistroConf) -> list[str]:
+    """Make `zone` (of the IANA database) that of the distribution in `root`, as WSL does.
+
+    Nothing happens in one that has no such zone (package tzdata). Returns warnings.
+    """
+    if not zone or not conf.use_host_timezone:
+        return []
+    target = f"{ZONES}/{zone}"
+    try:
+        os.close(open_beneath(root, target, os.O_PATH))
+    except OSError:
+        return []
+    try:
+        link_beneath(root, "/etc/localtime", target)
+        if read_beneath(root, "/etc/timezone") != f"{zone}\n":
+            write_beneath(root, "/etc/timezone", f"{zone}\n")
+    except OSError as error:
+        return [f"/etc/localtime could not be written: {error.strerror}"]
+    return []

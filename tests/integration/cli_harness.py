@@ -150,8 +150,12 @@ class Started:
 _PROGRESS = (b"Starting ", b"Exporting", b"Importing", b"Choosing ")
 
 
+WAKEFUL = "[general]\ninstanceIdleTimeout=-1\n[wsl2]\nvmIdleTimeout=-1\n"
+"""A .wslconfig for what is shared: it is not to end between two tests."""
+
+
 class Isthmus:
-    """One user's Isthmus in a directory of its own."""
+    """One user's Isthmus in a directory of its own, which goes on when nobody uses it."""
 
     def __init__(self, home: Path, **environment: str) -> None:
         self.home = home
@@ -161,6 +165,10 @@ class Isthmus:
             if not name.startswith(("ISTHMUS_", "WSL")) or name == "ISTHMUS_CACHE"
         }
         self.environment |= {"ISTHMUS_HOME": str(home), **environment}
+        if "ISTHMUS_WSLCONFIG" not in environment:
+            wslconfig = home.with_name(f"{home.name}.wslconfig")
+            wslconfig.write_text(WAKEFUL)
+            self.environment["ISTHMUS_WSLCONFIG"] = str(wslconfig)
 
     def run(
         self,

@@ -69,6 +69,7 @@ def own_files() -> Tree:
         if elf.is_elf(path.read_bytes()[:4]):
             tree.add(f"{NATIVE_DIRECTORY}/{path.name}", File(0o755, path.read_bytes()))
     tree.add(NATIVE_DIRECTORY, Directory())
+    tree.add("usr/lib/modules", Directory())  # also with a kernel that has none: users mount theirs
     tree.add(f"{CODE_DIRECTORY}/VERSION", File(0o644, _version().encode() + b"\n"))
     return tree
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from service.errors import ServiceError
-from service.machine import with_kernel
+from service.machinespec import with_kernel
 from service.settings import Host, settings_from
 from service.settings_keys import WSLCONFIG
 from vm.spec import BootImage, KernelOrigin, MachineType, Qemu, QemuVersion, choose_machine

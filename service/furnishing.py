@@ -1,0 +1,89 @@
+"""What a machine gets once its agent answers: swap space, and modules for its kernel.
+
+The machine works without either, so what fails is a warning to the user and no error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from service.diskformats import MODULES_FORMAT_OF_SUFFIX, format_of
+from service.errors import ServiceError
+from service.link import AgentLink
+from service.settings import MIB, Settings
+from vm.disk import DiskFormat, create_disk
+from vm.errors import VmError
+from vm.machine import MachineState, VirtualMachine
+from wire import failures
+from wire.agent import AddModules, AddSwap
+from wire.common import Done
+
+SWAP_DISK = "swap"
+MODULES_DISK = "modules"
+SWAP_FILE_NAME = "swap"
+"""In the state directory, where .wslconfig names no file."""
+
+_TIMEOUT_S = 120.0
+
+Warn = Callable[[str], None]
+"""Tells the user, at the next command."""
+
+
+async def add_swap(
+    vm: VirtualMachine, link: AgentLink, settings: Settings, home: Path, warn: Warn
+) -> None:
+    """Give the machine its swap space, and see to its file's end.
+
+    The file loses its name as soon as QEMU has it open, where the host can do that: then no way
+    for QEMU or us to end leaves it behind. Elsewhere it is deleted when the machine has ended,
+    until when this does not return.
+    """
+    if settings.swap_mib == 0:
+        return
+    path = settings.swap_file or home / SWAP_FILE_NAME
+    if settings.swap_file is None:
+        _unlink(path)  # left by a machine that ended with its host
+    try:
+        await create_disk(vm.spec.qemu, path, settings.swap_mib * MIB)
+    except (VmError, ValueError) as error:
+        warn(f"there is no swap space: {error}")
+        return
+    try:
+        await vm.attach_disk(path, SWAP_DISK)
+        has_name = not _unlink(path)
+        await link.request(AddSwap(disk=SWAP_DISK), Done, _TIMEOUT_S)
+        if has_name:
+            await vm.wait()
+    except (VmError, ServiceError) as error:
+        if vm.state is MachineState.RUNNING:  # else it was only in a hurry to end
+            warn(f"there is no swap space: {error}")
+    finally:
+        _unlink(path)
+
+
+def _unlink(path: Path) -> bool:
+    """Whether the file has no name now; Windows refuses while it is open."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        return False
+    return True
+
+
+def _format_of(path: Path) -> DiskFormat:
+    return format_of(path, failures.FILE_NOT_FOUND, MODULES_FORMAT_OF_SUFFIX)
+
+
+async def add_modules(vm: VirtualMachine, link: AgentLink, settings: Settings, warn: Warn) -> None:
+    """Show the machine the modules that .wslconfig names, and load some."""
+    path = settings.kernel_modules
+    if path is None and not settings.modules_to_load:
+        return
+    try:
+        if path is not None:
+            await vm.attach_disk(path, MODULES_DISK, format=_format_of(path), read_only=True)
+        disk = "" if path is None else MODULES_DISK
+        await link.request(AddModules(disk=disk, names=settings.modules_to_load), Done, _TIMEOUT_S)
+    except (VmError, ServiceError) as error:
+        warn(f"kernel modules, as .wslconfig asks for them: {error}")

@@ -12,7 +12,7 @@ from service.diskformats import MODULES_FORMAT_OF_SUFFIX, format_of
 from service.errors import ServiceError
 from service.link import AgentLink
 from service.settings import MIB, Settings
-from vm.disk import DiskFormat, create_disk
+from vm.disk import create_disk
 from vm.errors import VmError
 from vm.machine import MachineState, VirtualMachine
 from wire import failures
@@ -57,7 +57,7 @@ async def add_swap(
             await vm.wait()
     except (VmError, ServiceError) as error:
         if vm.state is MachineState.RUNNING:  # else it was only in a hurry to end
-            warn(f"there is no swap space: {error}")
+            warn(f"there is no swap space: {_reason(error)}")
     finally:
         _unlink(path)
 
@@ -71,8 +71,8 @@ def _unlink(path: Path) -> bool:
     return True
 
 
-def _format_of(path: Path) -> DiskFormat:
-    return format_of(path, failures.FILE_NOT_FOUND, MODULES_FORMAT_OF_SUFFIX)
+def _reason(error: VmError | ServiceError) -> str:
+    return f"{error.message} ({error.hint})" if error.hint else error.message
 
 
 async def add_modules(vm: VirtualMachine, link: AgentLink, settings: Settings, warn: Warn) -> None:
@@ -82,8 +82,9 @@ async def add_modules(vm: VirtualMachine, link: AgentLink, settings: Settings, w
         return
     try:
         if path is not None:
-            await vm.attach_disk(path, MODULES_DISK, format=_format_of(path), read_only=True)
+            image_format = format_of(path, failures.FILE_NOT_FOUND, MODULES_FORMAT_OF_SUFFIX)
+            await vm.attach_disk(path, MODULES_DISK, format=image_format, read_only=True)
         disk = "" if path is None else MODULES_DISK
         await link.request(AddModules(disk=disk, names=settings.modules_to_load), Done, _TIMEOUT_S)
     except (VmError, ServiceError) as error:
-        warn(f"kernel modules, as .wslconfig asks for them: {error}")
+        warn(f"kernel modules, as .wslconfig asks for them: {_reason(error)}")

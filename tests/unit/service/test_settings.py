@@ -111,6 +111,33 @@ def test_too_many_processors_are_cut_and_said() -> None:
     assert settings("", Host(2**30, 1000)).processors == 64
 
 
+def test_swap_is_a_quarter_of_the_memory_in_full_gigabytes() -> None:
+    assert settings("[wsl2]\nmemory=2GB\n").swap_mib == 1024
+    assert settings("[wsl2]\nmemory=5GB\n").swap_mib == 2048
+    got = settings("[wsl2]\nswap=300MB\nswapFile=/srv/swap\n")
+    assert (got.swap_mib, got.swap_file) == (300, Path("/srv/swap"))
+
+
+def test_modules_to_load() -> None:
+    got = settings("[wsl2]\nloadKernelModules = tun, ,usbip-core,a b,../x\nkernelModules=/m.img\n")
+    assert got.modules_to_load == ("tun", "usbip-core")
+    assert got.kernel_modules == Path("/m.img")
+    assert got.warnings == (
+        "wsl2.loadKernelModules: 'a b' is left out",
+        "wsl2.loadKernelModules: '../x' is left out",
+    )
+
+
+def test_safe_mode_overrides_what_is_set() -> None:
+    got = settings(
+        "[wsl2]\nsafeMode=true\nswap=1GB\nkernelModules=/m.img\nloadKernelModules=tun\n"
+        "networkingMode=mirrored\n"
+    )
+    assert (got.swap_mib, got.kernel_modules, got.modules_to_load) == (0, None, ())
+    assert got.networking_mode == "None"
+    assert not got.host_file_system_access and not got.localhost_forwarding
+
+
 @pytest.mark.parametrize("name", ["kernelBootTimeout", "distributionStartTimeout"])
 @pytest.mark.parametrize("value", ["0", "-5", "soon"])
 def test_no_time_to_wait_means_the_default(name: str, value: str) -> None:

@@ -152,3 +152,11 @@ def test_no_file_name_can_add_an_option(name: str) -> None:
     console = split_options(option(argv, "-chardev")[0])
     assert console == ["file", "id=console", f"path={log}", "append=on"]
     assert json.loads(option(argv, "-blockdev")[0])["file"]["filename"] == str(boot.system)
+
+
+def test_a_copy_of_the_console_and_features_taken_away() -> None:
+    spec = replace(SPEC, console_copy=Path("/tmp/a,b.log"), cpu_features=("svm=off", "pmu=off"))
+    argv = qemu_argv(spec, CHANNELS)
+    console = argv[argv.index("-serial") - 1]
+    assert console.endswith(",append=on,logfile=/tmp/a,,b.log,logappend=off")
+    assert argv[argv.index("-cpu") + 1].endswith(",svm=off,pmu=off")

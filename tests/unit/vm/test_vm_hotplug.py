@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vm.disk import DiskFormat
 from vm.hotplug import MAXIMUM_LUNS, AttachedDisk, check_serial, free_lun
 
 DISK = AttachedDisk("0f0e0d0c-0b0a-0908-0706-050403020100", Path("/disks/d.qcow2"), 3)
@@ -28,6 +30,21 @@ def test_space_goes_back_to_the_host_and_flushes_reach_the_disk() -> None:
         assert node["discard"] == "unmap"
         assert node["cache"] == {"direct": False, "no-flush": False}
     assert options["detect-zeroes"] == "unmap"
+
+
+def test_a_fixed_disk_keeps_its_space() -> None:
+    options = replace(DISK, keeps_space=True).blockdev_options()
+    file = options["file"]
+    assert isinstance(file, dict)
+    assert options["discard"] == file["discard"] == "ignore"
+    assert options["detect-zeroes"] == "off"
+    assert file["cache"] == {"direct": False, "no-flush": False}
+
+
+def test_a_disk_that_is_only_read() -> None:
+    options = replace(DISK, format=DiskFormat.VHDX, read_only=True).blockdev_options()
+    assert options["driver"] == "vhdx"
+    assert options["read-only"] is True
 
 
 def test_nothing_switches_the_images_lock_off() -> None:

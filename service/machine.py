@@ -214,7 +214,7 @@ class Machine:
 
     async def _start_locked(self, report: Report) -> AgentLink:
         try:
-            qemu = await find_qemu(cache=self._host_cache)
+            qemu = await self.find_qemu()
             image = await self.prepare_image(report)
             try:
                 return await self._boot(qemu, image, report)
@@ -229,6 +229,10 @@ class Machine:
         except VmError as error:
             code = failures.IMAGE_FAILED if isinstance(error, ImageError) else failures.VM_FAILED
             raise ServiceError(code, error.message, hint=error.hint) from error
+
+    async def find_qemu(self) -> Qemu:
+        """This host's QEMU. Raises VmError."""
+        return await find_qemu(cache=self._host_cache)
 
     async def prepare_image(self, report: Report) -> BootImage:
         """The kernel and system image to boot; downloading and building may take a while."""

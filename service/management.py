@@ -16,7 +16,6 @@ from service.machine import Machine
 from service.registry import Record
 from vm.disk import DiskFormat, convert_disk, disk_info, resize_disk
 from vm.errors import VmError
-from vm.find import find_qemu
 from wire import failures
 from wire.agent import CheckDisk, FindUser, RootDescription, UserFound
 from wire.client import (
@@ -55,7 +54,7 @@ class Management:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 if not _link(source, target):
                     await convert_disk(
-                        await find_qemu(),
+                        await self._machine.find_qemu(),
                         source,
                         DiskFormat.QCOW2,
                         target,
@@ -114,6 +113,7 @@ class Management:
                 f"{path} cannot be used in place: only .qcow2 disks can",
                 hint=f"`isthmus --import {request.name} DIRECTORY {path} --vhd` converts a copy.",
             )
+        _require_file(path)
         identity = uuid.uuid4().hex
         record = await self._examine(client, request.name, identity, path)
         self._registry.add(record)
@@ -124,12 +124,13 @@ class Management:
         self._registry.check_free(request.name)
         source = Path(request.path)
         source_format = format_of(source)
+        _require_file(source)
         identity = uuid.uuid4().hex
         target = self._distributions.disk_path(identity, request.location)
         client.progress(f"Converting {source.name}")
         try:
             with _vm_errors():
-                qemu = await find_qemu()
+                qemu = await self._machine.find_qemu()
                 await convert_disk(qemu, source, source_format, target, DiskFormat.QCOW2)
             record = await self._examine(client, request.name, identity, target)
             self._registry.add(record)
@@ -146,7 +147,7 @@ class Management:
         async with self._stopped(record):
             client.progress(f"Exporting the disk of {record.name}")
             with _vm_errors():
-                qemu = await find_qemu()
+                qemu = await self._machine.find_qemu()
                 source = Path(record.disk)
                 await convert_disk(qemu, source, DiskFormat.QCOW2, target, target_format)
         return Done()
@@ -154,7 +155,7 @@ class Management:
     async def _examine(self, client: Client, name: str, identity: str, path: Path) -> Record:
         """What a disk image holds. Raises ServiceError if that is no distribution."""
         with _vm_errors():
-            await disk_info(await find_qemu(), path, DiskFormat.QCOW2)
+            await disk_info(await self._machine.find_qemu(), path, DiskFormat.QCOW2)
         link = await self._machine.ensure_running(client.progress)
         async with self._distributions.mounted_disk(link, identity, path):
             root = await self._distributions.inspect(link, identity)
@@ -174,6 +175,11 @@ def _vm_errors() -> Iterator[None]:
         yield
     except VmError as error:
         raise ServiceError(failures.VM_FAILED, error.message, hint=error.hint) from error
+
+
+def _require_file(path: Path) -> None:
+    if not path.is_file():
+        raise ServiceError(failures.FILE_NOT_FOUND, f"there is no file {path}")
 
 
 def judge(

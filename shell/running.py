@@ -34,7 +34,9 @@ class Session:
         self._readers: dict[int, Reader] = {}
         self._exited: Exited | None = None
         self._unwanted: set[int] = set()
-        self._events: deque[Message] = deque()
+        self._events: deque[Message | None] = deque()
+        """To be sent; None: the terminal's size, as it is by then."""
+        self._asked_size: Terminal | None = None
         self._is_sending = False
         self._raw: RawTerminal | None = None
         self.terminal = terminal_of()
@@ -45,6 +47,7 @@ class Session:
 
         Raises ClientError.
         """
+        self._asked_size = request.terminal
         number = self._connection.send_request(request)
         try:
             while self._exited is None:
@@ -80,6 +83,8 @@ class Session:
         if self._exited is None:
             self._raw = RawTerminal(self.terminal, self._send_size)
             self._raw.enter()
+            if self.terminal.size() != self._asked_size:  # changed while the machine booted
+                self._send_size()
         self._read(StreamId.TERMINAL, self.terminal.keys)
         if 0 in self.terminal.redirected:
             self._read(StreamId.STDIN, 0)
@@ -134,17 +139,18 @@ class Session:
         else:
             self._progress.on_event(event)
 
-    def _send_size(self, size: Terminal) -> None:
-        self._send_from_handler(Resize(session=SESSION, rows=size.rows, columns=size.columns))
+    def _send_size(self) -> None:
+        self._send_from_handler(None)
 
     def _send_signal(self, number: int) -> None:
         self._send_from_handler(Signal(session=SESSION, number=number))
 
-    def _send_from_handler(self, event: Message) -> None:
+    def _send_from_handler(self, event: Message | None) -> None:
         """Send an event from a signal handler, which may have interrupted another one at this.
 
         The interrupted one holds the connection's lock, perhaps with half a frame sent: it is
-        left to send our event as well.
+        left to send our event as well. The size is only read when its turn comes: of two handlers
+        the one that has read it first might be the one that sends it last.
         """
         if self._exited is not None:
             return
@@ -153,9 +159,14 @@ class Session:
             self._is_sending = True
             try:
                 while self._events:
-                    self._connection.send_event(self._events.popleft())
+                    self._connection.send_event(self._events.popleft() or self._size())
             finally:
                 self._is_sending = False
+
+    def _size(self) -> Message:
+        assert self.terminal is not None  # only its changes of size are told
+        size = self.terminal.size()
+        return Resize(session=SESSION, rows=size.rows, columns=size.columns)
 
     def _finish(self) -> None:
         """Everything that came is shown, and the terminal is the user's again."""

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from types import FrameType
 
 from shell.user_terminal import UserTerminal
-from wire.common import Terminal
 
 assert sys.platform != "win32"
 
@@ -46,7 +45,7 @@ def terminal_of() -> UserTerminal | None:
 class RawTerminal:
     """Raw mode while a session's terminal is in charge; the user's own settings afterwards."""
 
-    def __init__(self, terminal: UserTerminal, on_resize: Callable[[Terminal], None]) -> None:
+    def __init__(self, terminal: UserTerminal, on_resize: Callable[[], None]) -> None:
         self._terminal = terminal
         self._on_resize = on_resize
         self._saved: list[Any] | None = None
@@ -78,7 +77,7 @@ class RawTerminal:
                 signal.signal(number, self._end)
 
     def _resized(self, _number: int, _frame: FrameType | None) -> None:
-        self._on_resize(self._terminal.size())
+        self._on_resize()
 
     def _end(self, number: int, _frame: FrameType | None) -> None:
         """Die of `number`, as every terminal program does, with the terminal restored.

@@ -12,7 +12,6 @@ from ctypes import wintypes
 from types import FrameType
 
 from shell.user_terminal import UserTerminal
-from wire.common import Terminal
 
 assert sys.platform == "win32"
 
@@ -37,7 +36,7 @@ def terminal_of() -> UserTerminal | None:
 class RawTerminal:
     """Raw VT mode while a session's terminal is in charge; the user's modes afterwards."""
 
-    def __init__(self, terminal: UserTerminal, on_resize: Callable[[Terminal], None]) -> None:
+    def __init__(self, terminal: UserTerminal, on_resize: Callable[[], None]) -> None:
         self._terminal = terminal
         self._on_resize = on_resize
         self._kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
@@ -71,7 +70,7 @@ class RawTerminal:
             now = self._terminal.size()
             if now != size:
                 size = now
-                self._on_resize(size)
+                self._on_resize()
 
     def leave(self) -> None:
         """Restore the user's modes and code pages; harmless if `enter` was not called."""

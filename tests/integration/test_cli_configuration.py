@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,9 +37,16 @@ umask = 027
 [boot]
 command = touch /booted; false
 systemd = true
+[time]
+useWindowsTimezone = false
 [unknown]
 key = 1
 """
+TOKYO = "/usr/share/zoneinfo/Asia/Tokyo"
+_HEADER = struct.pack(">4sc15x6L", b"TZif", b"2", 0, 0, 0, 0, 1, 4)
+_TYPE = struct.pack(">lBB", 9 * 3600, 0, 0) + b"JST\0"
+ZONE = 2 * (_HEADER + _TYPE) + b"\nJST-9\n"
+"""A time zone (RFC 8536): always nine hours ahead of UTC."""
 
 
 @pytest.fixture(scope="module")
@@ -69,10 +77,11 @@ def configured(tmp_path_factory: pytest.TempPathFactory, archive: Path) -> Itera
     wslconfig = home / "wslconfig"
     wslconfig.write_text(
         "[wsl2]\nmemory=600MB\nprocessors=1\nkernelCommandLine=isthmus.test=1\n"
-        "defaultVhdSize=8GB\nnonsense=1\nswap=1GB\n"
-        f"[general]\ndistributionListUrl={listing.as_uri()}\n"
+        "defaultVhdSize=8GB\nnonsense=1\nkernelDebugPort=99\nvmIdleTimeout=-1\n"
+        "[general]\ninstanceIdleTimeout=-1\n"
+        f"distributionListUrl={listing.as_uri()}\n"
     )
-    isthmus = Isthmus(home / "home", ISTHMUS_WSLCONFIG=str(wslconfig))
+    isthmus = Isthmus(home / "home", ISTHMUS_WSLCONFIG=str(wslconfig), TZ="Asia/Tokyo")
     try:
         yield isthmus
     finally:
@@ -93,7 +102,8 @@ def test_wslconfig_decides_what_is_booted(configured: Isthmus) -> None:
     assert 400 * 1024 < int(memory_kib) < 600 * 1024
     file = configured.environment["ISTHMUS_WSLCONFIG"]
     assert f"isthmus: Unknown key 'wsl2.nonsense' in {file}:6" in done.stderr.decode()
-    assert f"isthmus: Key 'wsl2.swap' is not honoured yet in {file}:7" in done.stderr.decode()
+    not_yet = f"isthmus: Key 'wsl2.kernelDebugPort' is not honoured yet in {file}:7"
+    assert not_yet in done.stderr.decode()
     again = configured.run("--system", "--", "true")
     assert (again.returncode, again.stderr) == (0, b"")
     status = configured.json("--status", "--json")
@@ -110,24 +120,32 @@ def test_a_wrong_digest_is_refused(configured: Isthmus) -> None:
 
 
 def test_wsl_conf_is_honoured(configured: Isthmus, tmp_path: Path) -> None:
-    tar = make_tiny(tmp_path / "conf.tar", [("./etc/wsl.conf", WSL_CONF)])
-    with configured.having("conf", tar):
+    files = [("./etc/wsl.conf", WSL_CONF), (f".{TOKYO}", ZONE)]
+    with configured.having("conf", make_tiny(tmp_path / "conf.tar", files)):
         script = "id -un; hostname; umask; ls /etc/hosts 2>/dev/null"
         done = configured.run("-d", "conf", "--", script)
         assert done.stdout.decode().split("\n") == ["ada", "mybox", "0027", ""]
         assert done.stderr.decode().split("\n") == [
             "isthmus: Key 'boot.systemd' is not honoured yet in /etc/wsl.conf:10",
-            "isthmus: Unknown key 'unknown.key' in /etc/wsl.conf:12",
+            "isthmus: Unknown key 'unknown.key' in /etc/wsl.conf:14",
             "",
         ]
         wait_until(
             lambda: configured.run("-d", "conf", "-e", "test", "-e", "/booted").returncode == 0,
             "the boot command",
         )
+        assert configured.run("-d", "conf", "-e", "test", "-e", "/etc/localtime").returncode == 1
         owner = configured.text("-d", "conf", "-e", "stat", "-c", "%u", "/booted")
         assert owner == "0"
         size = configured.text("-d", "conf", "--", "df -k / | awk 'END { print $2 }'")
         assert 7 * 2**20 < int(size) < 8 * 2**20
+
+
+def test_the_time_zone_is_the_hosts(configured: Isthmus, tmp_path: Path) -> None:
+    """In a distribution that knows it, and read by the C library there."""
+    with configured.having("zoned", make_tiny(tmp_path / "zoned.tar", [(f".{TOKYO}", ZONE)])):
+        script = "date -d @0 +%H:%M%Z; readlink /etc/localtime; cat /etc/timezone"
+        assert configured.text("-d", "zoned", script) == f"09:00JST\n{TOKYO}\nAsia/Tokyo"
 
 
 def test_an_installed_distribution_is_set_up_before_its_first_shell(configured: Isthmus) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+from pathlib import Path
 
 import psutil
 import pytest
@@ -27,6 +28,39 @@ def test_login_shell(cli: Isthmus) -> None:
         tty.expect("-sh\n/dev/pts/0\n24 80\n" + PROMPT)
         tty.type("exit 3\r")
         assert tty.expect_end() == 3
+
+
+def test_debug_shell(cli: Isthmus) -> None:
+    """Root's shell in the machine itself, where distributions are only mounted disks."""
+    with terminal(cli, "--debug-shell") as tty:
+        tty.expect("#")
+        tty.type("id -u; hostname; stty size; ls /run/disks | wc -w\r")
+        tty.expect("0\nisthmus\n24 80\n")
+        tty.type("ls /usr/libexec/isthmus\r")
+        tty.expect("distro-init")
+        tty.type("exit 4\r")
+        assert tty.expect_end() == 4
+
+
+def test_an_installed_distribution_is_started(cli: Isthmus, tiny_tar: Path) -> None:
+    """At a terminal, and only there."""
+    arguments = ("--install", "--from-file", str(tiny_tar), "--name", "launched")
+    try:
+        with terminal(cli, *arguments) as tty:
+            tty.expect("Launching launched")
+            tty.expect(PROMPT)
+            tty.clear()
+            tty.type("echo in $WSL_DISTRO_NAME\r")
+            tty.expect("in launched")
+            tty.type("exit 6\r")
+            assert tty.expect_end() == 6
+    finally:
+        cli.run("--unregister", "launched")
+    try:
+        done = cli.run(*arguments)
+        assert (done.returncode, b"Launching" in done.stdout) == (0, False)
+    finally:
+        cli.run("--unregister", "launched")
 
 
 def test_end_of_input_ends_the_shell(cli: Isthmus) -> None:
@@ -90,6 +124,18 @@ def test_size(cli: Isthmus) -> None:
         tty.expect("ready")
         tty.resize(40, 132)
         tty.expect("40 132")
+
+
+def test_a_size_that_changes_before_the_shell_runs(cli: Isthmus, other: str) -> None:
+    """A window made larger while the machine, or as here a distribution, is only starting."""
+    cli.ok("--terminate", other)
+    with terminal(cli, "-d", other) as tty:
+        tty.pump(0.15)
+        assert not tty.is_raw
+        tty.resize(30, 90)
+        tty.expect(PROMPT)
+        tty.type("stty size\r")
+        tty.expect("30 90")
 
 
 def test_many_sizes_at_once(cli: Isthmus) -> None:

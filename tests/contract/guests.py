@@ -115,16 +115,22 @@ class FakeGuest(Guest):
         opened, self._opened = os.pipe()
         self.link = await AgentLink.open(host, self.on_event, {})
         asyncio.get_running_loop().add_reader(opened, self._on_opened, opened)
-        self._ending = False
-        self.follow(self._init(directory))
-        await self.wait_greeted()
+        self._ending = self._has_opened = False
+        init = asyncio.create_task(self._init(directory))
+        greeted = asyncio.create_task(self.wait_greeted())
+        await asyncio.wait({init, greeted}, return_when=asyncio.FIRST_COMPLETED)
+        if init.done():
+            greeted.cancel()
+            raise AssertionError(f"the agent does not even open its port: {self.log_text()}")
+        self._tasks.add(init)
 
     def _on_opened(self, opened: int) -> None:
+        self._has_opened = True
         for _ in os.read(opened, 100):
             self.port_opened()
 
     async def _init(self, directory: Path) -> None:
-        """Start the agent, and again whenever it ends."""
+        """Start the agent, and again whenever it ends; not if it cannot get as far as its port."""
         program = str(Path(__file__).with_name("fake_guest.py"))
         port, opened = self._port.fileno(), self._opened
         argv = [program, str(port), str(opened), str(directory / "run"), VERSION]
@@ -134,6 +140,8 @@ class FakeGuest(Guest):
                     sys.executable, *argv, pass_fds=(port, opened), stderr=log, stdin=-3
                 )
                 await self._process.wait()
+                if not self._has_opened:
+                    return
 
     async def end(self) -> None:
         self._ending = True

@@ -16,6 +16,7 @@ from guest import initclient
 from guest.agent import archives, disks, distributions, kernelmodules
 from guest.agent.distributions import Distribution
 from guest.agent.errors import AgentError, failure_of
+from guest.agent.helpers import Helpers
 from guest.agent.link import Link
 from guest.agent.loop import Loop
 from guest.agent.roots import describe_root
@@ -43,8 +44,10 @@ class Agent:
         self._link = Link(loop, open_port, self._on_frame, self._on_reset, system.power_off)
         self._service = Service(self._link)
         self._sessions = Sessions(loop, self._link, self._distributions)
+        self._helpers = Helpers(loop, {})
         for distribution in distributions.left_running(loop, self._on_distribution_stopped):
             self._distributions[distribution.identity] = distribution
+            self._listen(distribution)
 
     # -- frames --------------------------------------------------------------------------------
 
@@ -149,7 +152,7 @@ class Agent:
 
         def start() -> tuple[int, list[str]]:
             disks.mount_disk(request.disk)
-            return distributions.start_init(request)
+            return distributions.start_init(request, self._facts())
 
         def started(result: tuple[int, list[str]] | None, error: Exception | None) -> None:
             if result is None:
@@ -168,6 +171,7 @@ class Agent:
             except OSError as connect_error:
                 reply(failure_of(connect_error))
                 return
+            warnings += self._listen(distribution)
             run_boot_command(distribution, self._link.send_event)
             reply(messages.DistributionStarted(warnings=tuple(warnings)))
 
@@ -195,7 +199,26 @@ class Agent:
                 print(f"agent: {distribution.name}: {error}", file=sys.stderr)
         distribution.kill()
 
+    def _listen(self, distribution: Distribution) -> list[str]:
+        """Open the socket for a distribution's programs; warnings where that fails."""
+        try:
+            self._helpers.listen(distribution)
+        except OSError as error:
+            warning = f"Windows programs cannot be started: {error}"
+            print(f"agent: {distribution.name}: {warning}", file=sys.stderr)
+            return [warning]
+        return []
+
+    def _facts(self) -> dict[str, str]:
+        """What programs in the distributions can be told of the machine (wslinfo)."""
+        return {
+            "networking-mode": "nat",
+            "version": self._version,
+            "vm-id": self._system.boot_id(),
+        }
+
     def _on_distribution_stopped(self, distribution: Distribution) -> None:
+        self._helpers.forget(distribution)
         self._distributions.pop(distribution.identity, None)
         self._link.send_event(messages.DistributionStopped(identity=distribution.identity))
 

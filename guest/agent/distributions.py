@@ -13,11 +13,11 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from guest import initclient
-from guest.agent import disks, etc, kernelmodules
+from guest.agent import disks, etc, kernelmodules, tools
 from guest.agent.children import run, spawn, wait_until
 from guest.agent.distroconf import read_distro_conf
 from guest.agent.errors import AgentError
@@ -32,9 +32,12 @@ SHARED_DIRECTORY = "/run/shared"
 BINARIES = "/usr/libexec/isthmus"
 DISTRO_INIT = f"{BINARIES}/distro-init"
 START_TIMEOUT_S = 60.0
+HELPER_DIRECTORY = "/run/WSL"
+"""Where a distribution sees the socket and the facts that are its own, by WSL's name."""
+_FACTS = "facts"
 _BINDS = (
     initclient.Bind(SHARED_DIRECTORY, etc.SHARED),
-    initclient.Bind(BINARIES, "/run/isthmus", read_only=True),
+    initclient.Bind(BINARIES, tools.PROGRAMS, read_only=True),
 )
 _LISTEN_FD = 3
 _READY_FD = 4
@@ -173,10 +176,16 @@ def socket_path(identity: str) -> str:
     return f"{RUN_DIRECTORY}/{identity}/init.sock"
 
 
-def start_init(request: StartDistribution) -> tuple[int, list[str]]:
+def helper_directory(identity: str) -> str:
+    """What a distribution sees as HELPER_DIRECTORY."""
+    return f"{RUN_DIRECTORY}/{identity}/helper"
+
+
+def start_init(request: StartDistribution, facts: Mapping[str, str]) -> tuple[int, list[str]]:
     """Start pid 1 of a distribution on its mounted disk; returns its pid and warnings.
 
-    Blocks: for worker threads. Raises AgentError.
+    `facts` are those of the machine (docs/paths.md §5). Blocks: for worker threads. Raises
+    AgentError.
     """
     identity, disk = request.identity, request.disk
     directory = f"{RUN_DIRECTORY}/{identity}"
@@ -187,6 +196,11 @@ def start_init(request: StartDistribution) -> tuple[int, list[str]]:
     warnings = [*conf.warnings, *default_user_warnings(root, conf)]
     warnings += etc.write_network_files(root, hostname, conf)
     warnings += etc.write_timezone(root, request.timezone, conf)
+    warnings += tools.write_links(root)
+    helper = helper_directory(identity)
+    os.makedirs(helper, 0o755, exist_ok=True)
+    own_facts = {"distribution": request.name, **facts}
+    _write(f"{helper}/{_FACTS}", tools.facts_text(own_facts))
     path = socket_path(identity)
     if os.path.exists(path):
         os.unlink(path)
@@ -201,7 +215,11 @@ def start_init(request: StartDistribution) -> tuple[int, list[str]]:
             listen_fd=_LISTEN_FD,
             ready_fd=_READY_FD,
             cgroup=cgroup,
-            binds=(*_BINDS, *kernelmodules.binds_for(root)),
+            binds=(
+                *_BINDS,
+                initclient.Bind(helper, HELPER_DIRECTORY, read_only=True),
+                *kernelmodules.binds_for(root),
+            ),
         )
         pid = _spawn_and_wait_ready([DISTRO_INIT, *arguments], listener.fileno())
     _write(f"{directory}/state", f"{pid}\n{disk}\n{request.name}\n")
@@ -266,11 +284,12 @@ def _count_processes(identity: str) -> float:
 def remove_traces(identity: str) -> None:
     """Remove what start_init has made for a distribution that has ended. Raises AgentError."""
     directory = f"{RUN_DIRECTORY}/{identity}"
-    for name in ("init.sock", "state"):
-        if os.path.exists(f"{directory}/{name}"):
-            os.unlink(f"{directory}/{name}")
+    # Only what the agent wrote lies in it: a distribution sees a part of it, read-only.
     if os.path.isdir(directory):
-        os.rmdir(directory)
+        for parent, _, names in os.walk(directory, topdown=False):
+            for name in names:
+                os.unlink(f"{parent}/{name}")
+            os.rmdir(parent)
     cgroup = f"{CGROUPS}/{identity}"
 
     def is_removed() -> bool:

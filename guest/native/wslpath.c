@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char FACTS[] = "/run/isthmus.facts";
+static const char FACTS[] = "/run/WSL/facts";
 static const char MOUNTINFO[] = "/proc/self/mountinfo";
 enum { FIRST_READ_BYTES = 16384 };
 

@@ -392,3 +392,17 @@ def process_states(init: Init) -> dict[str, str]:
             continue
     del states["1"]
     return states
+
+
+def build_native(target: str) -> Path:
+    """A program of guest/native, made now if need be."""
+    require(shutil.which("musl-gcc") is not None, "building the guest's programs needs musl-tools")
+    made = subprocess.run(
+        ["make", "-C", str(NATIVE), target],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert made.returncode == 0, made.stdout + made.stderr
+    return NATIVE / target

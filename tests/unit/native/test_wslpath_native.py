@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from hypothesis import strategies as st
 
 from tests.unit.interop.wslpath_table import TABLE
 from tests.unit.interop.wslpath_worlds import OURS
-from tests.unit.native.harness import NATIVE, require
+from tests.unit.native.harness import build_native
 from wire.wslinfo import run_wslinfo
 from wire.wslpath import USAGE, FileSystem, Output, run_wslpath
 
@@ -76,27 +75,14 @@ def run_all(program: Path, runs: Sequence[Run]) -> list[Result]:
     ]
 
 
-def build(target: str) -> Path:
-    require(shutil.which("musl-gcc") is not None, "building wslpath needs musl-tools")
-    made = subprocess.run(
-        ["make", "-C", str(NATIVE), target],
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-    assert made.returncode == 0, made.stdout + made.stderr
-    return NATIVE / target
-
-
 @pytest.fixture(scope="session", params=["build/wslpath-table", "build/sanitize/wslpath-table"])
 def program(request: pytest.FixtureRequest) -> Path:
-    return build(request.param)
+    return build_native(request.param)
 
 
 @pytest.fixture(scope="session")
 def wslpath() -> Path:
-    return build("build/wslpath")
+    return build_native("build/wslpath")
 
 
 def table_run(case: dict[str, Any]) -> Run:

@@ -43,9 +43,17 @@ _FORMAT_TIMEOUT_S = 300.0
 class DistributionManager:
     """What is registered and what runs. Operations on one distribution take turns."""
 
-    def __init__(self, places: Places, registry: Registry, machine: Machine) -> None:
+    def __init__(
+        self,
+        places: Places,
+        registry: Registry,
+        machine: Machine,
+        drives: Callable[[], tuple[str, ...]],
+    ) -> None:
+        """`drives` are the letters of those that a distribution mounts by itself."""
         self._places = places
         self._machine = machine
+        self._drives = drives
         self._running: set[str] = set()
         self._transitions: dict[str, str] = {}
         self._locks: dict[str, asyncio.Lock] = {}
@@ -138,6 +146,8 @@ class DistributionManager:
                 disk=record.identity,
                 hostname=host_name(),
                 timezone=await asyncio.to_thread(host_timezone),
+                default_uid=record.default_uid,
+                drives=await asyncio.to_thread(self._drives),
             )
             timeout_s = self._machine.settings.current().distribution_start_timeout_ms / 1000
             started = await link.request(request, DistributionStarted, timeout_s)

@@ -16,6 +16,7 @@ from typing import Any
 
 from service.apart import run_apart
 from service.console import shown_console, writable_console
+from service.drives import SPARE_PORTS
 from service.errors import LinkLost, ServiceError
 from service.furnishing import add_modules, add_swap
 from service.link import AgentLink, Answerers
@@ -261,6 +262,7 @@ class Machine:
             serial_log=Path(self._places.logs) / "serial.log",
             ports=(AGENT_PORT,),
             console_copy=writable_console(settings.console_file, self._warn),
+            spare_ports=SPARE_PORTS,
         )
         pid_file = Path(self._places.run_directory) / "qemu.json"
         vm = await VirtualMachine.start(spec, pid_file=pid_file)
@@ -333,7 +335,8 @@ class Machine:
         """Synchronise the link whenever an agent opens its port (QMP event VSERPORT_CHANGE)."""
         with qmp.events("VSERPORT_CHANGE") as events:
             async for event in events:
-                if event_data(event).get("open"):
+                data = event_data(event)
+                if data.get("open") and data.get("id") == AGENT_PORT:
                     link.port_opened()
                     if self._state is MachineState.RUNNING:
                         self._follow(self._greet_again(link))

@@ -27,6 +27,7 @@ def machine_spec(
     *,
     serial_log: Path,
     ports: tuple[str, ...],
+    spare_ports: int = 0,
     console_copy: Path | None,
 ) -> MachineSpec:
     """The machine that `settings` ask for. Pure.
@@ -42,6 +43,7 @@ def machine_spec(
         processors=choose_processors(accelerator, image.origin, settings.processors),
         serial_log=serial_log,
         ports=ports,
+        spare_ports=spare_ports,
         kernel_arguments=(*_debug_arguments(settings), *settings.kernel_arguments),
         user_network=not settings.safe_mode,
         cpu_features=_cpu_features(settings),

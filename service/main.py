@@ -10,22 +10,24 @@ import logging.handlers
 import os
 import signal
 import sys
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from service.client import Client
 from service.distributions import DistributionManager
+from service.drives import Drives
 from service.endpoint import current_user, serve, withdraw
 from service.errors import ServiceError
 from service.lifetimes import Lifetimes
-from service.link import Answerers
 from service.machine import Machine
 from service.operations import Operations
 from service.registry import Registry
 from service.settings import SettingsFile, extra_distribution_lists, find_wslconfig
 from vm.pidfile import end_orphan
-from wire.agent import DistributionStopped, FirstRunDone
+from wire.agent import DistributionStopped, DriveClosed, FirstRunDone, OpenDrive
 from wire.codec import Message
 from wire.places import Places, find_places
 from wire.version import VERSION
@@ -44,13 +46,22 @@ class Service:
         self._places = places
         self._ending = asyncio.Event()
         self._clients: set[Client] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         registry = Registry(Path(places.registry))
         settings = SettingsFile(
             find_wslconfig(os.environ, sys.platform), extra_distribution_lists(os.environ)
         )
-        answerers: Answerers = {}
+        answerers: dict[type[Message], Callable[[Any], Awaitable[Message]]] = {}
         self._machine = Machine(places, settings, self._on_event, answerers, self._on_machine_ended)
-        self._distributions = DistributionManager(places, registry, self._machine)
+        self._drives = Drives(
+            lambda: self._machine.vm,
+            lambda: self._machine.link,
+            lambda: settings.current().host_drives,
+        )
+        answerers[OpenDrive] = self._drives.open
+        self._distributions = DistributionManager(
+            places, registry, self._machine, self._drives.letters
+        )
         self._lifetimes = Lifetimes(self._machine, self._distributions)
         self._operations = Operations(
             places, self._machine, self._distributions, self._lifetimes, self._ending.set
@@ -62,9 +73,18 @@ class Service:
             self._distributions.on_stopped(event.identity)
         elif isinstance(event, FirstRunDone):
             self._distributions.on_first_run_done(event)
+        elif isinstance(event, DriveClosed):
+            self._follow(self._drives.close(event))
+
+    def _follow(self, work: Coroutine[None, None, None]) -> None:
+        """Keep a task alive until it is done."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _on_machine_ended(self) -> None:
         self._distributions.on_machine_ended()
+        self._follow(self._drives.on_machine_ended())
 
     def _new_client(self, token: str) -> Client:
         client = Client(self._operations.handle, token, self._clients.discard)
@@ -85,6 +105,7 @@ class Service:
             server.close()
             withdraw(self._places)
             await self._machine.shutdown(force=False)
+            await asyncio.gather(*self._tasks)
             for client in list(self._clients):
                 client.disconnect()
             await asyncio.sleep(0)  # lets the transports flush what was just sent

@@ -87,7 +87,8 @@ class Settings:
     host_address_loopback: bool
     ignored_ports: frozenset[int]
     auto_proxy: bool
-    host_file_system_access: bool
+    host_drives: frozenset[str] | None
+    """Letters of the drives that distributions may reach, and UNC for servers; None: all."""
     warnings: tuple[str, ...] = ()
     """For the user: what is wrong in the file, or not honoured."""
 
@@ -150,7 +151,7 @@ def settings_from(config: Config, host: Host, extra_lists: tuple[str, ...] = ())
         host_address_loopback=config.boolean("experimental.hostAddressLoopback"),
         ignored_ports=frozenset(ports if isinstance(ports, tuple) else ()),
         auto_proxy=config.boolean("wsl2.autoProxy"),
-        host_file_system_access=not safe_mode and config.boolean("wsl2.hostFileSystemAccess"),
+        host_drives=frozenset() if safe_mode else _host_drives(config, warnings),
         warnings=tuple(warnings),
     )
 
@@ -209,6 +210,22 @@ def _module_names(config: Config, warnings: list[str]) -> tuple[str, ...]:
         if not _MODULE_NAME.fullmatch(name):
             warnings.append(f"wsl2.loadKernelModules: '{printable(name)}' is left out")
     return tuple(filter(_MODULE_NAME.fullmatch, names))
+
+
+def _host_drives(config: Config, warnings: list[str]) -> frozenset[str] | None:
+    """What hostFileSystemAccess opens. A word that says nothing opens nothing."""
+    text = config.text("wsl2.hostFileSystemAccess").strip()
+    if text.lower() in ("true", "1"):
+        return None
+    if text.lower() in ("", "false", "0"):
+        return frozenset()
+    words = {word.strip().upper().removesuffix(":") for word in text.split(",")}
+    drives = frozenset(
+        word for word in words if word == "UNC" or (len(word) == 1 and "A" <= word <= "Z")
+    )
+    for word in sorted(words - drives):
+        warnings.append(f"wsl2.hostFileSystemAccess: '{printable(word)}' is no drive's letter")
+    return drives
 
 
 def _is_kernel_argument(word: str) -> bool:

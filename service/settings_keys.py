@@ -202,11 +202,10 @@ _DEBUGGING = (
 _INTEGRATION = (
     Key(
         "wsl2.hostFileSystemAccess",
-        "boolean",
-        True,
-        "Let distributions reach the host's files.",
-        state=State.NOT_YET,
-        always=False,
+        "text",
+        "true",
+        "Drives that distributions reach: `true` all, `false` none, or a list: `C, D, UNC`.",
+        wsl_default="true",
     ),
     Key(
         "wsl2.guiApplications",

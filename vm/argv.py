@@ -66,7 +66,8 @@ def qemu_argv(spec: MachineSpec, channels: Mapping[str, str]) -> list[str]:
     """The whole command line for `spec`.
 
     channels: chardev backend (such as "socket,fd=7", without an id) for each of the spec's ports
-    by name, and for QMP_CHANNEL. Raises KeyError if one is missing.
+    by name, for each of its spare ones (`spare_chardev`), and for QMP_CHANNEL. Raises KeyError if
+    one is missing.
     """
     argv = [str(spec.qemu.system), "-nodefaults", "-no-user-config", "-display", "none"]
     argv += ["-name", _escape(spec.name), "-no-reboot"]
@@ -84,6 +85,23 @@ def qemu_argv(spec: MachineSpec, channels: Mapping[str, str]) -> list[str]:
     argv += qmp_arguments(channels[QMP_CHANNEL])
     argv += _virtio_devices(spec, channels)
     return argv
+
+
+def spare_chardev(number: int) -> str:
+    """Id of the chardev, and key of the channel, that spare port `number`, from 0, would have."""
+    return f"spare{number}"
+
+
+def spare_port_options(spec: MachineSpec, number: int, name: str) -> dict[str, object]:
+    """The arguments of QMP's `device_add` that plug spare port `number` in as `name`."""
+    return {
+        "driver": "virtserialport",
+        "id": name,
+        "bus": "serial0.0",
+        "nr": len(spec.ports) + 1 + number,
+        "chardev": spare_chardev(number),
+        "name": name,
+    }
 
 
 def accelerator_argument(accelerator: Accelerator) -> str:
@@ -167,13 +185,17 @@ def _virtio_devices(spec: MachineSpec, channels: Mapping[str, str]) -> list[str]
     if isinstance(spec.boot, BootImage):
         argv += ["-blockdev", _system_image(spec.boot)]
         argv += _device(spec, _Virtio("blk", ("drive=system",)))
-    # Each port costs the guest two queues at start-up, so no more than are used; +1: port 0.
-    argv += _device(spec, _Virtio("serial", ("id=serial0", f"max_ports={len(spec.ports) + 1}")))
+    # Each port costs the guest two queues at start-up, so no more than may be used; +1: port 0.
+    most = len(spec.ports) + spec.spare_ports + 1
+    argv += _device(spec, _Virtio("serial", ("id=serial0", f"max_ports={most}")))
     for number, name in enumerate(spec.ports, start=1):
         argv += ["-chardev", f"{channels[name]},id=port{number}"]
         # Only a port with an id of its own tells when the guest opens it (VSERPORT_CHANGE).
         port = f"id={name},bus=serial0.0,nr={number},chardev=port{number},name={name}"
         argv += ["-device", f"virtserialport,{port}"]
+    for number in range(spec.spare_ports):
+        chardev = spare_chardev(number)
+        argv += ["-chardev", f"{channels[chardev]},id={chardev}"]
     argv += _device(spec, _Virtio("scsi", ("id=scsi0",)))
     if spec.user_network:
         argv += ["-netdev", "user,id=net0"]

@@ -154,6 +154,17 @@ class UnknownPort(VmError):
         self.known = tuple(known)
 
 
+class PortsExhausted(VmError):
+    """All of the machine's spare ports are in use; `count` is how many it has."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(
+            f"all {count} ports that can be plugged into the machine are in use",
+            hint="Unmount a drive that is not needed (`umount /mnt/x`), and mount again.",
+        )
+        self.count = count
+
+
 class ChannelFailure(VmError):
     """QEMU did not connect to one of our sockets in time. `strangers`: pids turned away."""
 

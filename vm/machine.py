@@ -25,7 +25,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from vm.argv import QMP_CHANNEL, qemu_argv
+from vm.argv import QMP_CHANNEL, qemu_argv, spare_chardev, spare_port_options
 from vm.channels import Channel, open_channel
 from vm.disk import DiskFormat
 from vm.disks_in_use import claim, release
@@ -35,6 +35,7 @@ from vm.errors import (
     LaunchFailure,
     MachineBusy,
     MachineDied,
+    PortsExhausted,
     QmpOutcomeUnknown,
     UnknownPort,
     VmError,
@@ -84,6 +85,7 @@ class VirtualMachine:
         self._state = MachineState.STARTING
         self._qmp: Qmp | None = None
         self._ports: dict[str, socket.socket] = {}
+        self._plugged_ports = 0
         self._disks: dict[str, AttachedDisk] = {}
         self._doubtful_luns: set[int] = set()
         self._disk_lock = asyncio.Lock()
@@ -112,7 +114,8 @@ class VirtualMachine:
         channels: dict[str, Channel] = {}
         argv: list[str] = []
         try:
-            for name in (QMP_CHANNEL, *spec.ports):
+            spares = map(spare_chardev, range(spec.spare_ports))
+            for name in (QMP_CHANNEL, *spec.ports, *spares):
                 channels[name] = open_channel()
             start_log(spec.serial_log)
             argv = qemu_argv(spec, {name: channel.backend for name, channel in channels.items()})
@@ -161,6 +164,21 @@ class VirtualMachine:
             return self._ports.pop(name)
         except KeyError:
             raise UnknownPort(name, self.spec.ports) from None
+
+    async def plug_port(self, name: str) -> socket.socket:
+        """Plug one of the spec's spare ports in, as `name`: its host end, as `port` gives it.
+
+        The guest can use it once it has noticed, some milliseconds later. It stays: what a guest
+        has ever seen of a port is never taken away, so whoever is done with one uses it again.
+        Raises PortsExhausted, QmpRefused (there is one of that name), QmpOutcomeUnknown,
+        MachineDied.
+        """
+        if self._plugged_ports >= self.spec.spare_ports:
+            raise PortsExhausted(self.spec.spare_ports)
+        number = self._plugged_ports
+        self._plugged_ports += 1  # even if it fails: it may have happened
+        await self.qmp.device_add(spare_port_options(self.spec, number, name))
+        return self._ports.pop(spare_chardev(number))
 
     async def attach_disk(
         self,

@@ -15,7 +15,7 @@ import shlex
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from vm.errors import ToolTimeout
@@ -56,12 +56,20 @@ class Completed:
 class ChildProcess:
     """A running child: its pid, its end, its last words. Made by `spawn`."""
 
-    def __init__(self, argv: Sequence[str], process: asyncio.subprocess.Process) -> None:
+    def __init__(
+        self,
+        argv: Sequence[str],
+        process: asyncio.subprocess.Process,
+        on_line: Callable[[str], None] | None = None,
+    ) -> None:
         self.argv = tuple(argv)
         self.pid = process.pid
         self._process = process
         self._tail = bytearray()
         self._reader = asyncio.create_task(self._keep_stderr(), name=f"stderr of {self.pid}")
+        self._lines: asyncio.Task[None] | None = None
+        if on_line is not None:
+            self._lines = asyncio.create_task(self._follow_stdout(on_line))
 
     @property
     def exit_code(self) -> int | None:
@@ -76,6 +84,9 @@ class ChildProcess:
     async def wait(self) -> int:
         """Wait for the end, without a deadline; returns `exit_code`, standard error read."""
         exit_code = await self._process.wait()
+        if self._lines is not None:
+            await asyncio.wait({self._lines}, timeout=_STDERR_DRAIN_S)
+            self._lines.cancel()
         # A grandchild may hold the pipe open, so its end is waited for, but not for ever.
         await asyncio.wait({self._reader}, timeout=_STDERR_DRAIN_S)
         self._reader.cancel()
@@ -107,15 +118,27 @@ class ChildProcess:
             self._tail += data
             del self._tail[:-STDERR_TAIL_BYTES]
 
+    async def _follow_stdout(self, on_line: Callable[[str], None]) -> None:
+        assert self._process.stdout is not None
+        async for line in self._process.stdout:
+            on_line(line.decode("utf-8", "replace").rstrip("\r\n"))
 
-async def spawn(argv: Sequence[str], *, pass_fds: Sequence[int] = ()) -> ChildProcess:
-    """Start `argv` with standard output discarded and standard error kept.
 
-    pass_fds: descriptors it inherits under the same numbers (POSIX only). To be called on the
-    main thread's event loop: see `vm.process_posix`. Raises OSError if it cannot be started.
+async def spawn(
+    argv: Sequence[str],
+    *,
+    pass_fds: Sequence[int] = (),
+    on_line: Callable[[str], None] | None = None,
+) -> ChildProcess:
+    """Start `argv` with standard error kept, and standard output discarded.
+
+    pass_fds: descriptors it inherits under the same numbers (POSIX only). on_line: gets each
+    line of standard output instead, from a program of ours, whose lines are short. To be called
+    on the main thread's event loop: see `vm.process_posix`. Raises OSError if it cannot be started.
     """
-    process = await _start(argv, stdout=subprocess.DEVNULL, pass_fds=pass_fds)
-    return ChildProcess(argv, process)
+    stdout = subprocess.DEVNULL if on_line is None else subprocess.PIPE
+    process = await _start(argv, stdout=stdout, pass_fds=pass_fds)
+    return ChildProcess(argv, process, on_line)
 
 
 async def run(argv: Sequence[str], *, deadline_s: float) -> Completed:

@@ -135,6 +135,8 @@ class MachineSpec:
     """Where the guest's first serial port is written."""
     ports: tuple[str, ...] = ()
     """virtio-serial port names; the guest finds them in /sys/class/virtio-ports/*/name."""
+    spare_ports: int = 0
+    """How many more ports can be plugged in while the machine runs (`VirtualMachine.plug_port`)."""
     kernel_arguments: tuple[str, ...] = ()
     """Added to the kernel command line, one word each."""
     user_network: bool = True
@@ -158,8 +160,9 @@ class MachineSpec:
             raise ValueError(f"memory_mib must be between 8 and 1048576, not {self.memory_mib}")
         if not 1 <= self.processors <= 64:
             raise ValueError(f"processors must be between 1 and 64, not {self.processors}")
-        if len(self.ports) > MAXIMUM_PORTS:
-            raise ValueError(f"at most {MAXIMUM_PORTS} ports, not {len(self.ports)}")
+        if self.spare_ports < 0 or len(self.ports) + self.spare_ports > MAXIMUM_PORTS:
+            wanted = f"{len(self.ports)} + {self.spare_ports}"
+            raise ValueError(f"at most {MAXIMUM_PORTS} ports, not {wanted}")
         if len(set(self.ports)) != len(self.ports):
             raise ValueError(f"port names must differ: {self.ports}")
         for port in self.ports:

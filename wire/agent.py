@@ -127,7 +127,8 @@ class StartDistribution(Message, name="start-distribution"):
     """Start a distribution on its mounted disk: its namespaces, its pid 1, its files in /etc.
 
     `identity` is the registry's unique id, `name` what the user calls it, `timezone` the host's
-    zone in the IANA database ("" if not known).
+    zone in the IANA database ("" if not known). `drives` are those to be mounted, as letters
+    ("C"), for the user `default_uid`, unless its wsl.conf says otherwise.
     """
 
     REPLY: ClassVar[type[Message]] = DistributionStarted
@@ -136,6 +137,8 @@ class StartDistribution(Message, name="start-distribution"):
     disk: str
     hostname: str
     timezone: str = ""
+    default_uid: int = 0
+    drives: tuple[str, ...] = ()
 
 
 class StopDistribution(Message, name="stop-distribution"):
@@ -211,6 +214,53 @@ class FindUser(Message, name="find-user"):
     REPLY: ClassVar[type[Message]] = UserFound
     distribution: str
     name: str
+
+
+class DriveOpened(Message, name="drive-opened"):
+    r"""Reply to OpenDrive. The drive's server will greet with `nonce` on the port called `port`.
+
+    `source` is the Windows path that is mounted, as mount tables show it (C:\, \\server\share).
+    """
+
+    port: str
+    nonce: str
+    source: str
+    read_only: bool
+
+
+class OpenDrive(Message, name="open-drive"):
+    r"""The agent asks for a server of a directory of the host's, for a mount that it makes.
+
+    `source` is a Windows path as a user writes it (C:, C:\Users, \\server\share), `options` are a
+    drive's, separated by commas. `place` says for `isthmus --status` where it will be mounted.
+    """
+
+    REPLY: ClassVar[type[Message]] = DriveOpened
+    distribution: str
+    source: str
+    options: str
+    place: str
+
+
+class AnnounceDrive(Message, name="announce-drive"):
+    """The server of `port` has ended; another one is about to greet on it with `nonce`."""
+
+    REPLY: ClassVar[type[Message]] = Done
+    port: str
+    nonce: str
+
+
+class EndDrive(Message, name="end-drive"):
+    """`port` will have no server any more: what is asked of its mount fails from now on."""
+
+    REPLY: ClassVar[type[Message]] = Done
+    port: str
+
+
+class DriveClosed(Message, name="drive-closed"):
+    """Event: the mount that `port` was opened for is over, or was never made."""
+
+    port: str
 
 
 class PowerOff(Message, name="power-off"):

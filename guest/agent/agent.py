@@ -15,6 +15,7 @@ from typing import Any
 from guest import initclient
 from guest.agent import archives, disks, distributions, kernelmodules
 from guest.agent.distributions import Distribution
+from guest.agent.drives import Drives
 from guest.agent.errors import AgentError, failure_of
 from guest.agent.helpers import Helpers
 from guest.agent.link import Link
@@ -43,6 +44,7 @@ class Agent:
         self._distributions: dict[str, Distribution] = {}
         self._link = Link(loop, open_port, self._on_frame, self._on_reset, system.power_off)
         self._service = Service(self._link)
+        self._drives = Drives(loop, self._link, self._service)
         self._sessions = Sessions(loop, self._link, self._distributions)
         self._helpers = Helpers(loop, {})
         for distribution in distributions.left_running(loop, self._on_distribution_stopped):
@@ -173,9 +175,24 @@ class Agent:
                 return
             warnings += self._listen(distribution)
             run_boot_command(distribution, self._link.send_event)
-            reply(messages.DistributionStarted(warnings=tuple(warnings)))
+            self._drives.automount(
+                distribution,
+                request.drives,
+                distribution.files.find_user("", request.default_uid),
+                lambda more: reply(
+                    messages.DistributionStarted(warnings=(*warnings, *more)),
+                ),
+            )
 
         self._loop.run_in_thread(start, started)
+
+    def _announce_drive(self, request: messages.AnnounceDrive, reply: Reply) -> None:
+        self._drives.announce(request.port, request.nonce)
+        reply(Done())
+
+    def _end_drive(self, request: messages.EndDrive, reply: Reply) -> None:
+        self._drives.end(request.port)
+        reply(Done())
 
     def _stop_distribution(self, request: messages.StopDistribution, reply: Reply) -> None:
         distribution = self._distributions.get(request.identity)
@@ -271,6 +288,8 @@ class Agent:
         messages.InspectRoot: _inspect,
         messages.StartDistribution: _start_distribution,
         messages.StopDistribution: _stop_distribution,
+        messages.AnnounceDrive: _announce_drive,
+        messages.EndDrive: _end_drive,
         messages.Spawn: _spawn,
         messages.FindUser: _find_user,
         messages.PowerOff: _power_off_request,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from guest.agent import distributions
+from guest.agent import distributions, drives
 from guest.agent.agent import Agent
 from guest.agent.link import open_port
 from guest.agent.loop import Loop
@@ -18,6 +18,7 @@ def main() -> None:
         file.write("-1000")  # without the agent the host cannot reach anything
     os.umask(0o022)
     distributions.prepare()
+    drives.prepare()
     os.makedirs("/run/disks", 0o700, exist_ok=True)
     loop = Loop()
     Agent(loop, open_port, _version(), System())

@@ -42,8 +42,9 @@ class PosixBackend(files_posix.PosixFiles):
         *,
         limits: tree_posix.Limits | None = None,
         max_io: int = 1 << 20,
+        first_node: int = 2,
     ) -> None:
-        super().__init__(root, options, limits=limits, max_io=max_io)
+        super().__init__(root, options, limits=limits, max_io=max_io, first_node=first_node)
         self._listings: Cache[int, list[listing_posix.Entry]] = Cache(_LISTINGS, lambda _: None)
 
     def trim(self) -> None:

@@ -46,3 +46,11 @@ class OptionError(DriveError):
         )
         self.option = option
         self.reason = reason
+
+
+class SourceError(DriveError):
+    """`source` names no directory of the host's that could be mounted."""
+
+    def __init__(self, source: str, reason: str, *, hint: str = "") -> None:
+        super().__init__(f"'{source}' {reason}", hint=hint)
+        self.source = source

@@ -43,10 +43,11 @@ class PosixFiles:
         *,
         limits: tree_posix.Limits | None = None,
         max_io: int = 1 << 20,
+        first_node: int = 2,
     ) -> None:
         fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.options = options or Options()
-        self.tree = tree_posix.Tree(fd, limits)
+        self.tree = tree_posix.Tree(fd, limits, first_node)
         self._metadata = self.options.metadata
         self._buffer = memoryview(bytearray(max_io))
 

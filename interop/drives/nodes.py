@@ -43,15 +43,16 @@ class Node:
 class NodeTable:
     """Every node of one mount.
 
-    Numbers are never used twice, so a late message about a forgotten node finds nothing.
+    Numbers are never used twice, so a late message about a forgotten node finds nothing; `first`
+    is where they begin, above those of a server before this one.
     """
 
-    def __init__(self, root: Identity, kind: int) -> None:
+    def __init__(self, root: Identity, kind: int, first: int = ROOT_ID + 1) -> None:
         self.root = Node(ROOT_ID, root, kind)
         self.root.lookups = 1
         self._by_id: dict[int, Node] = {ROOT_ID: self.root}
         self._by_identity: dict[Identity, Node] = {root: self.root}
-        self._next = ROOT_ID + 1
+        self._next = first
 
     def __len__(self) -> int:
         return len(self._by_id)

@@ -72,6 +72,11 @@ class StreamTransport:
         self._end = 0
         self._sending = threading.Lock()
 
+    def prefill(self, received: bytes) -> None:
+        """Begin with `received`, at most `size` bytes, which were read from the stream before."""
+        self._buffer[: len(received)] = received
+        self._end = len(received)
+
     def receive(self) -> memoryview | None:
         """The next request; None where the stream ends between two of them."""
         if not self._fill(_LENGTH.size):

@@ -66,11 +66,11 @@ class Tree:
     Methods raise OSError: ESTALE for a node that is unknown, or is not where it was.
     """
 
-    def __init__(self, root: int, limits: Limits | None = None) -> None:
+    def __init__(self, root: int, limits: Limits | None = None, first_node: int = 2) -> None:
         limits = limits or Limits()
         status = os.fstat(root)
         self.root = root
-        self.nodes = NodeTable(identity(status), stat.S_IFMT(status.st_mode))
+        self.nodes = NodeTable(identity(status), stat.S_IFMT(status.st_mode), first_node)
         self._directories: Cache[int, int] = Cache(limits.directories, os.close)
         self._files: Cache[int, _Handle] = Cache(limits.files, lambda handle: os.close(handle.fd))
         self._removed: dict[int, int] = {}

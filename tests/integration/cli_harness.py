@@ -164,11 +164,27 @@ class Isthmus:
             for name, value in os.environ.items()
             if not name.startswith(("ISTHMUS_", "WSL")) or name == "ISTHMUS_CACHE"
         }
-        self.environment |= {"ISTHMUS_HOME": str(home), **environment}
+        self.drive_c, self.drive_d = home / "wine" / "drive_c", home / "wine" / "drive_d"
+        self.environment |= {
+            "ISTHMUS_HOME": str(home),
+            "WINEPREFIX": str(home / "wine"),
+            **environment,
+        }
         if "ISTHMUS_WSLCONFIG" not in environment:
             wslconfig = home.with_name(f"{home.name}.wslconfig")
             wslconfig.write_text(WAKEFUL)
             self.environment["ISTHMUS_WSLCONFIG"] = str(wslconfig)
+        self._make_drives()
+
+    def _make_drives(self) -> None:
+        """Drives as a Wine prefix has them: the same on every machine that runs the tests."""
+        links = self.home / "wine" / "dosdevices"
+        links.mkdir(parents=True, exist_ok=True)
+        for directory in (self.drive_c, self.drive_d):
+            directory.mkdir(exist_ok=True)
+            link = links / f"{directory.name[-1]}:"
+            if not link.is_symlink():
+                link.symlink_to(f"../{directory.name}")
 
     def run(
         self,

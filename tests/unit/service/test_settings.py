@@ -51,7 +51,7 @@ def test_defaults() -> None:
     assert got.install_path is None
     assert got.distribution_lists == ()
     assert got.networking_mode == "Nat"
-    assert got.localhost_forwarding and got.host_file_system_access
+    assert got.localhost_forwarding and got.host_drives is None
     assert not got.debug_console
     assert got.warnings == ()
 
@@ -135,7 +135,7 @@ def test_safe_mode_overrides_what_is_set() -> None:
     )
     assert (got.swap_mib, got.kernel_modules, got.modules_to_load) == (0, None, ())
     assert got.networking_mode == "None"
-    assert not got.host_file_system_access and not got.localhost_forwarding
+    assert got.host_drives == frozenset() and not got.localhost_forwarding
 
 
 @pytest.mark.parametrize("name", ["kernelBootTimeout", "distributionStartTimeout"])

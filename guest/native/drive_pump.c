@@ -1,0 +1,58 @@
+/* drive-pump: one mounted drive, its file system in the kernel and its server on the host.
+ *
+ * The agent starts one for each mount. docs/drives.md, section 7, is its specification. */
+#include "io.h"
+#include "pump.h"
+#include "pump_mount.h"
+#include "pump_notify.h"
+#include "pump_options.h"
+#include "report.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    EXIT_USAGE = 2,
+    PORT_TIMEOUT_MS = 30000, /* to be plugged in, and let go of by the pump before */
+};
+
+static void tell(int *ready, const char *line)
+{
+    if (io_write_full(*ready, line, strlen(line)) < 0)
+        report("nobody waits for this mount: %s", strerror(errno));
+    io_close(ready);
+}
+
+int main(int argc, char **argv)
+{
+    struct pump_options options;
+    struct pump pump = {.helper = -1};
+    const char *stage = NULL;
+    char line[128];
+
+    report_set_program("drive-pump");
+    signal(SIGPIPE, SIG_IGN);
+    if (!pump_options_parse(argc, argv, &options))
+        return EXIT_USAGE;
+    pump.control = options.control;
+    pump.device = pump_mount(&options, &stage);
+    if (pump.device < 0) {
+        snprintf(line, sizeof line, "failed %d %s\n", errno, stage);
+        tell(&options.ready, line);
+        return EXIT_FAILURE;
+    }
+    tell(&options.ready, "mounted\n");
+    if (!port_open(&pump.port, options.port, PORT_TIMEOUT_MS)) {
+        report("port %s: %s", options.port, strerror(errno));
+        return EXIT_FAILURE;
+    }
+    int error = notify_start(pump.device);
+    if (error != 0) {
+        report("no thread: %s", strerror(error));
+        return EXIT_FAILURE;
+    }
+    return pump_run(&pump);
+}

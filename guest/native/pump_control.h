@@ -1,0 +1,11 @@
+/* What the agent tells a pump, in datagrams of text: "sync <nonce in hexadecimal>" announces a
+ * server, "lost" that it is gone, "end" gives the drive up. */
+#ifndef ISTHMUS_PUMP_CONTROL_H
+#define ISTHMUS_PUMP_CONTROL_H
+
+#include "pump.h"
+
+/* Read one datagram and do what it says; others are ignored. Returns false if that is to end. */
+bool control_read(struct pump *pump);
+
+#endif

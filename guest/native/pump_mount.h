@@ -1,0 +1,12 @@
+/* A drive's file system: made over /dev/fuse, and attached in a distribution. */
+#ifndef ISTHMUS_PUMP_MOUNT_H
+#define ISTHMUS_PUMP_MOUNT_H
+
+#include "pump_options.h"
+
+/* Make the file system that `options` describe and attach it where they say. Returns the open
+ * /dev/fuse, non-blocking, or -1 with errno set and `*stage` saying what failed. The file system
+ * ends when its last mount is gone, or when this descriptor is closed. No thread may run yet. */
+int pump_mount(struct pump_options *options, const char **stage);
+
+#endif

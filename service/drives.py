@@ -1,0 +1,212 @@
+"""The host's drives, as distributions mount them: each has a port, and a server in its own process.
+
+The agent asks for a drive and makes the mount; here a server is started for it, started again when
+it dies, and ended with the mount.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from interop.drives.errors import DriveError
+from interop.drives.metadata import Options
+from interop.drives.roots import Root, find_roots
+from service.errors import ServiceError
+from service.link import AgentLink
+from vm.errors import VmError
+from vm.machine import VirtualMachine
+from vm.process import ChildProcess, spawn
+from wire import failures
+from wire.agent import AnnounceDrive, DriveClosed, DriveOpened, EndDrive, OpenDrive
+from wire.common import Done
+from wire.preamble import NONCE_BYTES
+
+log = logging.getLogger(__name__)
+
+SPARE_PORTS = 16
+"""Drives that can be mounted at once, in all distributions together."""
+
+_NODES_BITS = 40
+"""Each server of a mount begins its node numbers this many bits higher than the one before."""
+_MALFORMED = 3
+"""interop.drives.__main__.MALFORMED"""
+_MOST_FAILURES = 5
+_SHORT_LIFE_S = 10.0
+_END_S = 5.0
+
+
+@dataclass
+class Drive:
+    """One mount. `state` is what its server says of itself, for the user."""
+
+    port: str
+    socket: socket.socket
+    request: OpenDrive
+    root: Root
+    state: str = "starting"
+    incarnation: int = 0
+    is_served: bool = False
+    """Whether a server of it has ever been answered by the guest."""
+    is_closed: bool = False
+    child: ChildProcess | None = None
+    task: asyncio.Task[None] | None = field(default=None, repr=False)
+
+
+class Drives:
+    """Every mount of every distribution. `link` and `vm` are those of the running machine.
+
+    `allowed` says which drives distributions may have (None: all), as .wslconfig has it now.
+    """
+
+    def __init__(
+        self,
+        vm: Callable[[], VirtualMachine],
+        link: Callable[[], AgentLink | None],
+        allowed: Callable[[], frozenset[str] | None],
+    ) -> None:
+        self._vm = vm
+        self._link = link
+        self._allowed = allowed
+        self._drives: dict[str, Drive] = {}
+        self._free: list[tuple[str, socket.socket]] = []
+        self._plugged = 0
+
+    def letters(self) -> tuple[str, ...]:
+        """The drives that a distribution mounts by itself, as letters."""
+        allowed = self._allowed()
+        if allowed == frozenset():
+            return ()
+        letters = find_roots(os.environ).letters()
+        return tuple(letter for letter in letters if allowed is None or letter in allowed)
+
+    @property
+    def all(self) -> tuple[Drive, ...]:
+        """Those that are mounted, or about to be."""
+        return tuple(self._drives.values())
+
+    async def open(self, request: OpenDrive) -> DriveOpened:
+        """Answer the agent: start a server for a mount. Raises ServiceError."""
+        try:
+            options = Options.parse(request.options)
+            root = await asyncio.to_thread(self._resolve, request.source)
+        except DriveError as error:
+            raise ServiceError(failures.DRIVE, str(error), hint=error.hint) from None
+        port, sock = await self._take_port()
+        drive = self._drives[port] = Drive(port, sock, request, root)
+        nonce = secrets.token_hex(NONCE_BYTES)
+        drive.task = asyncio.create_task(self._supervise(drive, nonce), name=f"server of {port}")
+        return DriveOpened(port=port, nonce=nonce, source=root.source, read_only=options.read_only)
+
+    def _resolve(self, source: str) -> Root:
+        root = find_roots(os.environ).resolve(source)
+        allowed = self._allowed()
+        letter = "UNC" if root.source.startswith("\\\\") else root.source[:1].upper()
+        if allowed is not None and letter not in allowed:
+            raise ServiceError(
+                failures.DRIVE,
+                f"{source} is not open to distributions",
+                hint="hostFileSystemAccess in .wslconfig says which drives are.",
+            )
+        if not os.path.isdir(root.directory):
+            raise ServiceError(
+                failures.DRIVE,
+                f"{source} is not there: '{root.directory}' is no directory of the host",
+                hint="Plug the drive in, or connect to the server, and mount it again.",
+            )
+        return root
+
+    async def _take_port(self) -> tuple[str, socket.socket]:
+        if self._free:
+            return self._free.pop()
+        self._plugged += 1
+        name = f"org.isthmus.drive.{self._plugged}"
+        try:
+            return name, await self._vm().plug_port(name)
+        except VmError as error:
+            raise ServiceError(failures.DRIVE, error.message, hint=error.hint) from error
+
+    # -- servers -------------------------------------------------------------------------------
+
+    async def _supervise(self, drive: Drive, nonce: str) -> None:
+        """Have a server run until the mount is over, or cannot be served."""
+        loop = asyncio.get_running_loop()
+        failed = 0
+        while not drive.is_closed:
+            started = loop.time()
+            try:
+                drive.child = await self._start_server(drive, nonce)
+                if drive.is_closed:
+                    drive.child.terminate()
+                status = await drive.child.wait()
+                why = drive.child.stderr_tail.strip()
+            except OSError as error:
+                status, why = 1, str(error)
+            if drive.is_closed:
+                break
+            failed = failed + 1 if loop.time() - started < _SHORT_LIFE_S else 1
+            log.error("the server of %s ended with status %d: %s", drive.request.place, status, why)
+            last = why.rpartition("\n")[2]
+            if status in (0, _MALFORMED) or not drive.is_served or failed > _MOST_FAILURES:
+                drive.state = f"failed: {last}" if last else "failed"
+                await self._tell(EndDrive(port=drive.port))
+                return
+            drive.state = "restarting"
+            drive.incarnation += 1
+            nonce = secrets.token_hex(NONCE_BYTES)
+            await self._tell(AnnounceDrive(port=drive.port, nonce=nonce))
+
+    async def _start_server(self, drive: Drive, nonce: str) -> ChildProcess:
+        def on_line(line: str) -> None:
+            drive.is_served = True
+            drive.state = line
+
+        fd = drive.socket.fileno()
+        argv = [sys.executable, "-I", "-m", "interop.drives", "--fd", str(fd)]
+        argv += ["--root", drive.root.directory, f"--options={drive.request.options}"]
+        argv += ["--nonce", nonce, "--first-node", str((drive.incarnation << _NODES_BITS) + 2)]
+        if drive.incarnation:
+            argv.append("--recovering")
+        return await spawn(argv, pass_fds=[fd], on_line=on_line)
+
+    async def _tell(self, request: AnnounceDrive | EndDrive) -> None:
+        link = self._link()
+        if link is not None:
+            with contextlib.suppress(ServiceError):  # the mount is over, or the machine
+                await link.request(request, Done)
+
+    # -- ends ----------------------------------------------------------------------------------
+
+    async def close(self, event: DriveClosed) -> None:
+        """The agent says that a mount is over: end its server, then its port is free again."""
+        drive = self._drives.pop(event.port, None)
+        if drive is None:
+            return
+        drive.is_closed = True
+        await self._end_server(drive)
+        self._free.append((drive.port, drive.socket))
+
+    async def _end_server(self, drive: Drive) -> None:
+        if drive.child is not None:
+            drive.child.terminate()
+        if drive.task is not None:
+            await asyncio.wait({drive.task}, timeout=_END_S)
+        if drive.child is not None and drive.child.exit_code is None:
+            drive.child.kill()
+
+    async def on_machine_ended(self) -> None:
+        """No drive is mounted any more, and there are no ports."""
+        drives, self._drives = list(self._drives.values()), {}
+        free, self._free, self._plugged = self._free, [], 0
+        for drive in drives:
+            drive.is_closed = True
+        await asyncio.gather(*map(self._end_server, drives))
+        for sock in (*(drive.socket for drive in drives), *(sock for _, sock in free)):
+            sock.close()

@@ -1,0 +1,117 @@
+"""The host's drives in distributions, on the real machine: mounted, used, lost, found again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.integration.cli_harness import TINY, Isthmus, kill_and_wait, make_tiny, wait_until
+
+pytestmark = pytest.mark.vm
+
+
+def servers(isthmus: Isthmus, directory: Path) -> list[psutil.Process]:
+    """The processes that serve `directory` to a distribution."""
+    found = []
+    for process in isthmus.service().children():
+        arguments = process.cmdline()
+        if "interop.drives" in arguments and str(directory) in arguments:
+            found.append(process)
+    return found
+
+
+def test_drives_are_there(cli: Isthmus) -> None:
+    """What the guest makes of it and the host's file system say the same of a new file."""
+    (cli.drive_c / "from-host").write_text("host\n")
+    assert cli.text("cat /mnt/c/from-host") == "host"
+    boot = cli.text("cat /proc/sys/kernel/random/boot_id | tee /mnt/d/from-guest")
+    assert (cli.drive_d / "from-guest").read_text() == f"{boot}\n"
+    lines = cli.text("grep ' /mnt/[cd] ' /proc/self/mountinfo").splitlines()
+    assert [line.split(" - ")[1].split()[:2] for line in lines] == [
+        ["fuse.drvfs", "C:\\134"],
+        ["fuse.drvfs", "D:\\134"],
+    ]
+    assert all("noatime" in line for line in lines)
+    assert cli.text("stat -c %u:%g:%a /mnt/c/from-host") == "0:0:777"
+
+
+def test_a_killed_server_is_replaced(cli: Isthmus) -> None:
+    """What is open fails at worst; what is asked by its path afterwards is right."""
+    directory = cli.drive_d / "killed"
+    (directory / "below").mkdir(parents=True)
+    (directory / "below" / "file").write_text("1\n")
+    wait_until(lambda: servers(cli, cli.drive_d), "the server to run")
+    with cli.started("-e", "sh", "-c", "cd /mnt/d/killed/below; cat file; read x; cat file") as it:
+        assert it.stdout.readline() == b"1\n"
+        (server,) = servers(cli, cli.drive_d)
+        kill_and_wait(server)
+        (directory / "below" / "file").write_text("2, longer\n")
+        assert cli.text("cat /mnt/d/killed/below/file") == "2, longer"
+        assert servers(cli, cli.drive_d) != [server]
+    assert cli.text("echo 3 > /mnt/d/killed/below/file; cat /mnt/c/from-host") == "host"
+    assert (directory / "below" / "file").read_text() == "3\n"
+
+
+def test_unmounting_ends_the_server(cli: Isthmus, other: str) -> None:
+    cli.ok("-d", other, "cat /mnt/c/from-host")
+    before = len(servers(cli, cli.drive_c))
+    cli.ok("-d", other, "-u", "root", "umount /mnt/c")
+    wait_until(lambda: len(servers(cli, cli.drive_c)) == before - 1, "the server to end")
+    assert cli.text("cat /mnt/c/from-host") == "host"
+    cli.ok("--terminate", other)
+    assert cli.text("-d", other, "cat /mnt/c/from-host") == "host"
+
+
+def test_a_drive_that_is_unplugged(cli: Isthmus) -> None:
+    """Its files fail, nothing hangs, and the other drives go on."""
+    gone = cli.home / "wine" / "drive_e"
+    gone.mkdir()
+    (gone / "file").write_text("e\n")
+    link = cli.home / "wine" / "dosdevices" / "e:"
+    link.symlink_to("../drive_e")
+    try:
+        cli.ok("--terminate", TINY)
+        assert cli.text("cat /mnt/e/file") == "e"
+        (gone / "file").unlink()
+        gone.rmdir()
+        assert cli.run("cat /mnt/e/other").returncode != 0
+        assert cli.run("echo x > /mnt/e/new").returncode != 0
+        assert cli.text("cat /mnt/c/from-host") == "host"
+    finally:
+        link.unlink()
+        cli.ok("--terminate", TINY)
+    assert cli.run("test -d /mnt/e && ls -A /mnt/e").stdout == b""
+
+
+def test_wsl_conf_decides_how_drives_are_mounted(cli: Isthmus, tmp_path: Path) -> None:
+    conf = b"[automount]\nroot = /drives/\noptions = metadata,umask=027\n[user]\ndefault = ada\n"
+    with cli.having("conf", make_tiny(tmp_path / "conf.tar", [("./etc/wsl.conf", conf)])):
+        seen = cli.text(
+            "-d", "conf", "touch /drives/c/made; stat -c %U:%a /drives/c /drives/c/made"
+        )
+        assert seen == "ada:750\nada:644"
+        assert os.getxattr(cli.drive_c / "made", "user.LXUID") == (1000).to_bytes(4, "little")
+        assert cli.run("-d", "conf", "test -e /mnt/c").returncode == 1
+    conf = b"[automount]\nenabled = false\n"
+    with cli.having("conf", make_tiny(tmp_path / "conf.tar", [("./etc/wsl.conf", conf)])):
+        assert cli.run("-d", "conf", "grep drvfs /proc/self/mountinfo").stdout == b""
+    conf = b"[automount]\noptions = metadata,nonsense=1\n"
+    with cli.having("conf", make_tiny(tmp_path / "conf.tar", [("./etc/wsl.conf", conf)])):
+        done = cli.run("-d", "conf", "echo started")
+        assert done.stdout == b"started\n"
+        assert b"drive C: was not mounted: mount option 'nonsense=1'" in done.stderr
+
+
+def test_the_user_decides_which_drives_there_are(fresh: Isthmus, tiny_tar: Path) -> None:
+    file = fresh.home / "wslconfig"
+    fresh.environment["ISTHMUS_WSLCONFIG"] = str(file)
+    file.write_text("[wsl2]\nhostFileSystemAccess = d\n")
+    fresh.make(TINY, tiny_tar)
+    (fresh.drive_d / "file").write_text("d\n")
+    assert fresh.text("cat /mnt/d/file; ls /mnt") == "d\nd\nwsl"
+    file.write_text("[wsl2]\nhostFileSystemAccess = false\n")
+    fresh.ok("--terminate", TINY)
+    assert fresh.text("grep drvfs /proc/self/mountinfo || echo none") == "none"

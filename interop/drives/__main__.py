@@ -33,12 +33,13 @@ def main() -> int:
     """Serve one mount until it is over; returns the exit status."""
     arguments = _arguments()
     options = Options.parse(arguments.options)
-    if sys.platform == "win32":
-        raise DriveError("drives of Windows hosts cannot be served yet")
-    from interop.drives.serving_posix import serve
-
     try:
-        serve(arguments, options)
+        if sys.platform == "win32":
+            raise DriveError("drives of Windows hosts cannot be served yet")
+        else:
+            from interop.drives.serving_posix import serve
+
+            serve(arguments, options)
     except (ProtocolError, VersionError) as error:
         print(error, file=sys.stderr)
         return MALFORMED

@@ -88,16 +88,21 @@ def find_roots(environment: Mapping[str, str]) -> Roots:
         from interop.drives.roots_windows import fixed_drives
 
         return WindowsRoots(fixed_drives())
-    from interop.hostos.wine import find_name
+    else:
+        from interop.hostos.wine import find_name
 
-    directory = os.path.join(wine_prefix(environment), "dosdevices")
+        directory = os.path.join(wine_prefix(environment), "dosdevices")
+        devices = DosDevices(_links(directory) or WITHOUT_WINE, directory, os.path.realpath)
+        return DosRoots(devices, find_name)
+
+
+def _links(directory: str) -> dict[str, str]:
+    """The symbolic links in `directory` and where they lead; none if it is not there."""
     try:
-        links = {
+        return {
             entry.name: os.readlink(entry.path)
             for entry in os.scandir(directory)
             if entry.is_symlink()
         }
     except OSError:
-        links = {}
-    devices = DosDevices(links or WITHOUT_WINE, directory, os.path.realpath)
-    return DosRoots(devices, find_name)
+        return {}

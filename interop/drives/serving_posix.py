@@ -7,13 +7,12 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from interop.drives.backend_posix import PosixBackend
+from interop.drives import backend_posix, transport_posix
 from interop.drives.constants import ROOT_ID
 from interop.drives.metadata import Options
 from interop.drives.names import to_linux
 from interop.drives.replies import invalidate_entry, invalidate_inode
 from interop.drives.server import BUFFER_SIZE, Server
-from interop.drives.transport_posix import StreamTransport
 from wire.preamble import ECHO, MAGIC, PreambleScanner
 
 assert sys.platform != "win32"
@@ -24,10 +23,12 @@ def serve(arguments: Namespace, options: Options) -> None:
 
     Raises DriveError, OSError.
     """
-    backend = PosixBackend(Path(arguments.root), options, first_node=arguments.first_node)
+    backend = backend_posix.PosixBackend(
+        Path(arguments.root), options, first_node=arguments.first_node
+    )
     try:
         os.set_blocking(arguments.fd, True)
-        transport = StreamTransport(arguments.fd, arguments.fd, BUFFER_SIZE)
+        transport = transport_posix.StreamTransport(arguments.fd, arguments.fd, BUFFER_SIZE)
         rest = greet(arguments.fd, bytes.fromhex(arguments.nonce))
         transport.prefill(rest)
         print("serving", flush=True)  # the service's first word of it
@@ -38,7 +39,7 @@ def serve(arguments: Namespace, options: Options) -> None:
         backend.close()
 
 
-def _forget_all(transport: StreamTransport, root: bytes) -> None:
+def _forget_all(transport: transport_posix.StreamTransport, root: bytes) -> None:
     """Make the kernel look everything up again that it knows from a server before this one.
 
     Dropping a name drops all that is below it.

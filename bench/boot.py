@@ -27,7 +27,9 @@ class _FixedImage(Machine):
 
     def __init__(self, places: Places, image: BootImage) -> None:
         settings = SettingsFile(Path(places.home) / "wslconfig")
-        super().__init__(places, settings, lambda event: None, {}, lambda: None)
+        super().__init__(
+            places, settings, lambda event: None, {}, lambda vm, link: None, lambda: None
+        )
         self._fixed = image
 
     async def prepare_image(self, report: object) -> BootImage:

@@ -79,8 +79,8 @@ class BootFailure(ServiceError):
 class Machine:
     """The utility VM of one user, as `settings` want it when it starts.
 
-    `on_event` is given the agent's events, `answerers` answer its requests, `on_died` is told
-    when the machine ends, asked for or not.
+    `on_event` is given the agent's events, `answerers` answer its requests, `on_greeted` is
+    told of each agent that has answered, `on_died` when the machine ends, asked for or not.
     """
 
     def __init__(
@@ -89,12 +89,14 @@ class Machine:
         settings: SettingsFile,
         on_event: Callable[[Message], None],
         answerers: Answerers,
+        on_greeted: Callable[[VirtualMachine, AgentLink], None],
         on_died: Callable[[], None],
     ) -> None:
         self._places = places
         self.settings = settings
         self._on_agent_event = on_event
         self._answerers = answerers
+        self._on_greeted = on_greeted
         self._on_died = on_died
         self._lock = asyncio.Lock()
         self._vm: VirtualMachine | None = None
@@ -282,6 +284,7 @@ class Machine:
         self._follow(self._watch_end(vm, link))
         # Beside the first command, which is not to wait for it.
         self._follow(add_swap(vm, link, settings, Path(self._places.home), self._warn))
+        self._on_greeted(vm, link)
         return link
 
     async def _greet(self, vm: VirtualMachine, link: AgentLink, timeout_s: float) -> None:
@@ -345,6 +348,7 @@ class Machine:
         with contextlib.suppress(ServiceError):
             welcome = await self._say_hello(link)
             log.warning("the agent has restarted; running: %s", welcome.running)
+            self._on_greeted(self.vm, link)
 
     async def _watch_end(self, vm: VirtualMachine, link: AgentLink) -> None:
         self._note_end(vm, link, await vm.wait())

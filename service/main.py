@@ -24,10 +24,11 @@ from service.errors import ServiceError
 from service.lifetimes import Lifetimes
 from service.machine import Machine
 from service.operations import Operations
+from service.ports import Ports
 from service.registry import Registry
 from service.settings import SettingsFile, extra_distribution_lists, find_wslconfig
 from vm.pidfile import end_orphan
-from wire.agent import DistributionStopped, DriveClosed, FirstRunDone, OpenDrive
+from wire.agent import DistributionStopped, DriveClosed, FirstRunDone, OpenDrive, PortsChanged
 from wire.codec import Message
 from wire.places import Places, find_places
 from wire.version import VERSION
@@ -52,7 +53,15 @@ class Service:
             find_wslconfig(os.environ, sys.platform), extra_distribution_lists(os.environ)
         )
         answerers: dict[type[Message], Callable[[Any], Awaitable[Message]]] = {}
-        self._machine = Machine(places, settings, self._on_event, answerers, self._on_machine_ended)
+        self._ports = Ports(settings)
+        self._machine = Machine(
+            places,
+            settings,
+            self._on_event,
+            answerers,
+            self._ports.on_greeted,
+            self._on_machine_ended,
+        )
         self._drives = Drives(
             lambda: self._machine.vm,
             lambda: self._machine.link,
@@ -64,7 +73,12 @@ class Service:
         )
         self._lifetimes = Lifetimes(self._machine, self._distributions)
         self._operations = Operations(
-            places, self._machine, self._distributions, self._lifetimes, self._ending.set
+            places,
+            self._machine,
+            self._distributions,
+            self._lifetimes,
+            self._ports,
+            self._ending.set,
         )
 
     def _on_event(self, event: Message) -> None:
@@ -75,6 +89,8 @@ class Service:
             self._distributions.on_first_run_done(event)
         elif isinstance(event, DriveClosed):
             self._follow(self._drives.close(event))
+        elif isinstance(event, PortsChanged):
+            self._ports.on_changed(event)
 
     def _follow(self, work: Coroutine[None, None, None]) -> None:
         """Keep a task alive until it is done."""
@@ -85,6 +101,7 @@ class Service:
     def _on_machine_ended(self) -> None:
         self._distributions.on_machine_ended()
         self._follow(self._drives.on_machine_ended())
+        self._ports.on_machine_ended()
 
     def _new_client(self, token: str) -> Client:
         client = Client(self._operations.handle, token, self._clients.discard)

@@ -22,6 +22,7 @@ from service.lifetimes import MACHINE, Lifetimes
 from service.link import AgentLink
 from service.machine import Machine
 from service.management import Management, judge
+from service.ports import Ports
 from service.registry import Record
 from service.relay import CLIENT_SESSION, Relay
 from service.rootfs import RootfsSource, catalogue, find_source, obtain
@@ -68,12 +69,14 @@ class Operations:
         machine: Machine,
         distributions: DistributionManager,
         lifetimes: Lifetimes,
+        ports: Ports,
         quit: Callable[[], None],
     ) -> None:
         self._places = places
         self._machine = machine
         self._distributions = distributions
         self._lifetimes = lifetimes
+        self._ports = ports
         self._registry = distributions.registry
         self._quit_service = quit
         management = Management(machine, distributions)
@@ -342,7 +345,7 @@ class Operations:
         return Done()
 
     async def _status(self, client: Client, request: messages.Status) -> Message:
-        return status_report(self._machine, self._registry, self._places)
+        return status_report(self._machine, self._registry, self._places, self._ports)
 
     async def _update(self, client: Client, request: messages.Update) -> Message:
         before = self._machine.image

@@ -23,8 +23,6 @@ NETWORK = (
         "boolean",
         True,
         "Make ports that Linux programs listen on reachable at the host's localhost.",
-        state=State.NOT_YET,
-        always=False,
     ),
     Key(
         "wsl2.dnsTunneling",
@@ -118,8 +116,7 @@ NETWORK = (
         "experimental.ignoredPorts",
         "ports",
         (),
-        "Ports that stay Linux's own with mirrored networking.",
-        state=State.NOT_YET,
+        "Ports that stay Linux's own: they are not forwarded.",
         shown="none",
     ),
     Key(

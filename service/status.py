@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from service.machine import Machine
+from service.ports import Ports
 from service.registry import Registry
 from vm.probe_result import ProbeReport
 from wire.client import StatusReport
@@ -12,7 +13,9 @@ from wire.places import Places
 from wire.version import VERSION
 
 
-def status_report(machine: Machine, registry: Registry, places: Places) -> StatusReport:
+def status_report(
+    machine: Machine, registry: Registry, places: Places, ports: Ports
+) -> StatusReport:
     """What runs, on what, and how."""
     spec = machine.spec
     default = registry.default
@@ -32,6 +35,7 @@ def status_report(machine: Machine, registry: Registry, places: Places) -> Statu
         qemu_pid=0 if spec is None else machine.vm.pid,
         directory=places.home,
         warnings=machine.settings.current().warnings,
+        forwards=ports.status(),
     )
 
 

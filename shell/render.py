@@ -14,12 +14,12 @@ from wire.failures import NO_DEFAULT_DISTRO
 
 TYPE_CHECKING = False  # typing's own costs its import
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from typing import Any
 
     from shell.errors import ShellError
     from shell.invocations import Invocation, ListCommand
-    from wire.client import Distribution, StatusReport, Updated
+    from wire.client import Distribution, ForwardedPort, StatusReport, Updated
     from wire.common import Failure
 
 SUCCESS = "The operation completed successfully.\n"
@@ -185,6 +185,12 @@ def status(report: StatusReport) -> str:
         ("Kernel", report.kernel),
         ("Memory", f"{report.memory_mib} MiB" if report.memory_mib else ""),
         ("Processors", str(report.processors or "")),
+        ("Ports at localhost", ports(report.forwards)),
+        *(
+            (f"Port {port_name(forward)} is not at localhost", forward.problem)
+            for forward in report.forwards
+            if forward.problem
+        ),
         ("Service process", str(report.service_pid or "")),
         ("QEMU process", str(report.qemu_pid or "")),
         ("State directory", report.directory),
@@ -193,9 +199,23 @@ def status(report: StatusReport) -> str:
     return "".join(f"{label}: {harmless(value)}\n" for label, value in lines if value)
 
 
+def ports(forwards: Iterable[ForwardedPort]) -> str:
+    """The ports that are forwarded, as `80, 443, 53/udp`."""
+    return ", ".join(port_name(forward) for forward in forwards if not forward.problem)
+
+
+def port_name(forward: ForwardedPort) -> str:
+    """A port's number, and its protocol unless that is TCP."""
+    return f"{forward.number}{'' if forward.protocol == 'tcp' else '/' + forward.protocol}"
+
+
 def status_json(report: StatusReport) -> str:
     """`--status --json`: every field of the report, known or not."""
-    return _json({field: getattr(report, field) for field in report._fields})
+    forwards = [
+        {field: getattr(forward, field) for field in forward._fields} for forward in report.forwards
+    ]
+    fields = {field: getattr(report, field) for field in report._fields}
+    return _json(fields | {"forwards": forwards})
 
 
 def version(client_version: str, report: StatusReport | None = None) -> str:

@@ -263,6 +263,34 @@ class DriveClosed(Message, name="drive-closed"):
     port: str
 
 
+class Port(Message):
+    """A socket that serves. `address` as inet_ntop(3) writes it; `protocol` is "tcp" or "udp".
+
+    `v6_only`: bound to an IPv6 address and deaf to IPv4 (IPV6_V6ONLY, ipv6(7)).
+    """
+
+    protocol: str
+    address: str
+    number: int
+    v6_only: bool = False
+
+
+class PortsChanged(Message, name="ports-changed"):
+    """Event: sockets of the machine's network namespace have begun, or ceased, to serve."""
+
+    opened: tuple[Port, ...] = ()
+    closed: tuple[Port, ...] = ()
+
+
+class WatchPorts(Message, name="watch-ports"):
+    """From now on tell of sockets that serve, first of all of those that do so already.
+
+    Asked again, it starts over. Where the kernel announces nothing, it is asked now and then.
+    """
+
+    REPLY: ClassVar[type[Message]] = Done
+
+
 class PowerOff(Message, name="power-off"):
     """Stop all distributions, unmount, sync, and turn the machine off. The reply comes before."""
 

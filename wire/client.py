@@ -248,6 +248,17 @@ class Update(Message, name="update"):
     REPLY: ClassVar[type[Message]] = Updated
 
 
+class ForwardedPort(Message):
+    """A port served in Linux that the host's localhost has as well, or, with a `problem`, has not.
+
+    `protocol` is "tcp" or "udp".
+    """
+
+    number: int
+    protocol: str
+    problem: str = ""
+
+
 class StatusReport(Message, name="status-report"):
     """Reply to Status. Strings are "" for what is not known (the VM does not run, …)."""
 
@@ -265,6 +276,7 @@ class StatusReport(Message, name="status-report"):
     qemu_pid: int = 0
     directory: str = ""
     warnings: tuple[str, ...] = ()
+    forwards: tuple[ForwardedPort, ...] = ()
 
 
 class Status(Message, name="status"):

@@ -20,6 +20,7 @@ from guest.agent.errors import AgentError, failure_of
 from guest.agent.helpers import Helpers
 from guest.agent.link import Link
 from guest.agent.loop import Loop
+from guest.agent.ports import PortWatch
 from guest.agent.roots import describe_root
 from guest.agent.service import Service
 from guest.agent.sessions import Reply, Sessions
@@ -47,6 +48,7 @@ class Agent:
         self._drives = Drives(loop, self._link, self._service)
         self._sessions = Sessions(loop, self._link, self._distributions)
         self._helpers = Helpers(loop, {})
+        self._ports = PortWatch(loop, self._link.send_event)
         for distribution in distributions.left_running(loop, self._on_distribution_stopped):
             self._distributions[distribution.identity] = distribution
             self._listen(distribution)
@@ -96,6 +98,7 @@ class Agent:
         """The link has lost its state."""
         self._sessions.drop_all()
         self._service.drop_all()
+        self._ports.stop()
 
     def _in_thread(self, work: Callable[[], Message], reply: Reply) -> None:
         """Answer with what `work` returns, or with its failure."""
@@ -248,6 +251,11 @@ class Agent:
             raise AgentError("the distribution does not run")
         reply(messages.UserFound(uid=distribution.files.find_user(request.name, 0).uid))
 
+    def _watch_ports(self, request: messages.WatchPorts, reply: Reply) -> None:
+        self._system.open_loopback()
+        self._ports.start()
+        reply(Done())
+
     def _power_off_request(self, request: messages.PowerOff, reply: Reply) -> None:
         def stop_all() -> Message:
             for distribution in list(self._distributions.values()):
@@ -292,5 +300,6 @@ class Agent:
         messages.EndDrive: _end_drive,
         messages.Spawn: _spawn,
         messages.FindUser: _find_user,
+        messages.WatchPorts: _watch_ports,
         messages.PowerOff: _power_off_request,
     }

@@ -1,0 +1,139 @@
+"""Linux's ports at the host's localhost: what the agent tells of becomes forwards.
+
+The machine tells what is served (wire.agent.PortsChanged), netbridge.forwards decides what that
+makes of the host's ports, service.forwarder carries it out, one change at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+
+from netbridge.forwards import Forward, Target, wanted_forwards
+from service.errors import ServiceError
+from service.forwarder import Forwarder, PortRefused
+from service.link import AgentLink
+from service.settings import SettingsFile
+from vm.errors import VmError
+from vm.machine import VirtualMachine
+from wire import client as messages
+from wire.agent import Port, PortsChanged, WatchPorts
+from wire.common import Done
+
+log = logging.getLogger(__name__)
+
+_RETRY_S = 1.0
+"""How often a port that was refused is tried again: nothing tells when one becomes free."""
+
+
+class Ports:
+    """What the machine serves, and the forwards made of it. On the event loop only."""
+
+    def __init__(self, settings: SettingsFile) -> None:
+        self._settings = settings
+        self._served: set[Port] = set()
+        self._active: dict[Forward, Target] = {}
+        self._refused: dict[Forward, str] = {}
+        self.problem = ""
+        """Why nothing at all is forwarded, although it should be."""
+        self._forwarder: Forwarder | None = None
+        self._vm: VirtualMachine | None = None
+        self._changed = asyncio.Event()
+        self._worker: asyncio.Task[None] | None = None
+        self._learning: asyncio.Task[None] | None = None
+
+    # -- what happens --------------------------------------------------------------------------
+
+    def on_greeted(self, vm: VirtualMachine, link: AgentLink) -> None:
+        """An agent is there, of a new machine or anew of the same: learn what is served."""
+        settings = self._settings.current()
+        if not settings.localhost_forwarding:
+            return
+        if vm is not self._vm:
+            self.on_machine_ended()
+            self._vm, self._forwarder = vm, Forwarder(vm.qmp)
+            self._worker = asyncio.create_task(self._work(self._forwarder))
+        if self._learning is not None:
+            self._learning.cancel()
+        self._served.clear()
+        self._learning = asyncio.create_task(self._learn(link))
+
+    async def _learn(self, link: AgentLink) -> None:
+        try:
+            await link.request(WatchPorts(), Done)
+        except ServiceError as error:
+            log.warning("ports are not forwarded: %s", error.message)
+            self.problem = error.message
+            return
+        self.problem = ""
+        self._learning = None
+        self._changed.set()
+
+    def on_changed(self, event: PortsChanged) -> None:
+        """The agent tells what has begun, and ceased, to be served."""
+        self._served.difference_update(event.closed)
+        self._served.update(event.opened)
+        if self._learning is None:  # else the list is not complete
+            self._changed.set()
+
+    def on_machine_ended(self) -> None:
+        """All forwards are gone."""
+        for task in (self._worker, self._learning):
+            if task is not None:
+                task.cancel()
+        if self._forwarder is not None:
+            self._forwarder.abandon()
+        self._worker = self._learning = self._forwarder = self._vm = None
+        self._served.clear()
+        self._active.clear()
+        self._refused.clear()
+
+    # -- what is done --------------------------------------------------------------------------
+
+    async def _work(self, forwarder: Forwarder) -> None:
+        """Make the host's ports what they should be, whenever that changes."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_RETRY_S if self._refused else None):
+                    await self._changed.wait()
+            self._changed.clear()
+            try:
+                await self._converge(forwarder)
+            except VmError as error:
+                log.warning("ports cannot be forwarded: %s", error)
+                await asyncio.sleep(_RETRY_S)
+                self._changed.set()
+
+    async def _converge(self, forwarder: Forwarder) -> None:
+        wanted = wanted_forwards(self._served, self._settings.current().ignored_ports)
+        for forward in self._refused.keys() - wanted.keys():
+            del self._refused[forward]
+        for forward, target in list(self._active.items()):
+            if wanted.get(forward) is not target:
+                await forwarder.close(forward)
+                del self._active[forward]
+        for forward, target in wanted.items():
+            if forward in self._active:
+                continue
+            try:
+                await forwarder.open(forward, target)
+            except PortRefused as refused:
+                if self._refused.get(forward) != str(refused):
+                    log.warning("port %s is not forwarded: %s", forward, refused)
+                self._refused[forward] = str(refused)
+            else:
+                self._active[forward] = target
+                self._refused.pop(forward, None)
+
+    # -- what there is -------------------------------------------------------------------------
+
+    def status(self) -> tuple[messages.ForwardedPort, ...]:
+        """Each port that is forwarded, or should be."""
+        rows = {forward: "" for forward in self._active} | self._refused
+        return tuple(
+            messages.ForwardedPort(
+                number=forward.port, protocol=forward.protocol, problem=rows[forward]
+            )
+            for forward in sorted(rows)
+        )

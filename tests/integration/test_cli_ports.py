@@ -1,0 +1,207 @@
+"""Localhost is one place: what Linux serves, the host reaches, on the real machine.
+
+Servers are busybox's and the system image's Python; that a server answered is proved by the boot
+id, which only the guest's kernel knows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import psutil
+import pytest
+
+from netbridge.relay import has_ipv6
+from tests.integration.cli_harness import TINY, Isthmus, kill_and_wait, wait_until
+
+pytestmark = pytest.mark.vm
+
+SERVER = """
+import os, socket, sys
+address, port = sys.argv[1], int(sys.argv[2])
+family = socket.AF_INET6 if ":" in address else socket.AF_INET
+server = socket.create_server((address, port), family=family, dualstack_ipv6=address == "::")
+print(server.getsockname()[1], flush=True)
+boot_id = open("/proc/sys/kernel/random/boot_id", "rb").read()
+while True:
+    connection, _ = server.accept()
+    command = connection.recv(4)
+    if command == b"wait":
+        connection.recv(4)
+    elif command == b"quit":
+        os._exit(0)
+    connection.sendall(boot_id)
+    connection.close()
+"""
+"""Answers each connection with the boot id of the kernel it runs on."""
+
+
+@contextlib.contextmanager
+def server(cli: Isthmus, address: str, port: int = 0) -> Iterator[int]:
+    """A server in the machine; its port."""
+    arguments = ("--system", "-e", "python3", "-c", SERVER, address, str(port))
+    with cli.started(*arguments) as command:
+        line = command.stdout.readline()
+        assert line, command.stderr.read()
+        yield int(line)
+
+
+def boot_id(cli: Isthmus) -> bytes:
+    return cli.ok("--system", "-e", "cat", "/proc/sys/kernel/random/boot_id")
+
+
+def ask(port: int, host: str = "127.0.0.1") -> bytes:
+    """What the server at `port` of the host answers; b"" if nothing does."""
+    try:
+        with socket.create_connection((host, port), 20) as connection:
+            connection.sendall(b"tell")
+            return connection.recv(100)
+    except OSError:
+        return b""
+
+
+def is_refused(port: int, host: str = "127.0.0.1") -> bool:
+    try:
+        socket.create_connection((host, port), 20).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def forwards(cli: Isthmus) -> dict[int, str]:
+    """Port and problem of each row of `--status`, TCP."""
+    rows: list[dict[str, Any]] = cli.json("--status", "--json")["forwards"]
+    return {row["number"]: row["problem"] for row in rows if row["protocol"] == "tcp"}
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0", "::"])
+def test_what_linux_serves_is_at_localhost(cli: Isthmus, address: str) -> None:
+    expected = boot_id(cli)
+    with server(cli, address) as port:
+        wait_until(lambda: ask(port) == expected, f"an answer from {address}")
+        if has_ipv6():
+            assert ask(port, "::1") == expected
+        assert forwards(cli)[port] == ""
+        assert f"Ports at localhost: {port}" in cli.text("--status")
+    wait_until(lambda: is_refused(port), "the end of the forward")
+    wait_until(lambda: port not in forwards(cli), "the end of its row")
+
+
+def test_a_distributions_server(cli: Isthmus) -> None:
+    """busybox's, in a distribution; one connection, then it has ended."""
+    with cli.started("-d", TINY, "-e", "nc", "-l", "-p", "4721", "-e", "uname", "-r") as command:
+        answer: list[bytes] = []
+
+        def is_answered() -> bool:
+            answer[:] = [ask(4721)]
+            return bool(answer[0])
+
+        wait_until(is_answered, "an answer")
+        assert answer[0].decode() == cli.text("uname -r") + "\n"
+        assert command.status() == 0
+    wait_until(lambda: is_refused(4721), "the end of the forward")
+
+
+def test_nothing_is_bound_but_loopback(cli: Isthmus) -> None:
+    """The host's own socket table, of QEMU and of the service."""
+    with server(cli, "0.0.0.0") as port:
+        wait_until(lambda: forwards(cli).get(port) == "", "the forward")
+        bound = [
+            connection.laddr
+            for process in (cli.service(), cli.qemu())
+            for connection in process.net_connections("inet")
+            if connection.status == psutil.CONN_LISTEN
+        ]
+        assert port in {address.port for address in bound}
+        assert {address.ip for address in bound} <= {"127.0.0.1", "::1"}
+
+
+def test_a_taken_port_is_reported_and_had_when_it_is_free(cli: Isthmus) -> None:
+    expected = boot_id(cli)
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        port = holder.getsockname()[1]
+        holder.listen(1)
+        with server(cli, "0.0.0.0", port):
+            wait_until(lambda: forwards(cli).get(port), "the report")
+            line = f"Port {port} is not at localhost: used by another program of the host"
+            assert line in cli.text("--status").splitlines()
+            holder.close()
+            wait_until(lambda: ask(port) == expected, "the forward")
+            assert forwards(cli)[port] == ""
+
+
+def test_a_server_that_dies_closes_the_hosts_side(cli: Isthmus) -> None:
+    with server(cli, "127.0.0.1") as port:
+        wait_until(lambda: ask(port), "the forward")
+        hosts = ["127.0.0.1", *(["::1"] if has_ipv6() else [])]
+        # It serves one at a time: the others wait, and are the kernel's when it dies.
+        waiting = [socket.create_connection((host, port), 20) for host in hosts]
+        waiting[0].sendall(b"quit")
+        for connection in waiting:
+            connection.settimeout(60)
+            with contextlib.suppress(ConnectionResetError):
+                assert connection.recv(100) == b""
+            connection.close()
+        wait_until(lambda: is_refused(port), "the end of the forward")
+
+
+def test_another_network_namespace_is_not_localhost(cli: Isthmus) -> None:
+    """As in a container that publishes nothing."""
+    script = "ip link set lo up; echo up; exec nc -l -p 4722 -e echo hidden"
+    with cli.started("--system", "-e", "unshare", "-n", "sh", "-c", script) as command:
+        assert command.stdout.readline() == b"up\n"
+        with server(cli, "127.0.0.1") as port:  # what is told after it has been forwarded
+            wait_until(lambda: ask(port), "another forward")
+        assert 4722 not in forwards(cli)
+        assert is_refused(4722)
+
+
+MANY = """
+import socket, sys
+for _ in range(10):
+    servers = [socket.create_server(("127.0.0.1", 20000 + n)) for n in range(50)]
+    for server in servers: server.close()
+last = socket.create_server(("127.0.0.1", 20100))
+print("done", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_five_hundred_ports_leave_nothing(cli: Isthmus) -> None:
+    before = cli.qemu().num_fds(), cli.service().num_fds()
+    with cli.started("--system", "-e", "python3", "-c", MANY, stdin=subprocess.PIPE) as command:
+        assert command.stdout.readline() == b"done\n"
+        wait_until(lambda: forwards(cli) == {20100: ""}, "the last forward alone")
+    wait_until(lambda: forwards(cli) == {}, "no forward")
+    wait_until(lambda: (cli.qemu().num_fds(), cli.service().num_fds()) <= before, "no descriptor")
+
+
+def test_a_new_agent_learns_all_forwards(cli: Isthmus) -> None:
+    """Servers in a distribution outlive the agent, and the next one knows when they end."""
+    line = "setsid nc -ll -p 4723 -e uname -r > /dev/null 2>&1 < /dev/null &"
+    cli.ok("-d", TINY, line)
+    wait_until(lambda: ask(4723), "the forward")
+    cli.run("--system", "-e", "pkill", "-KILL", "-f", "start.pyc")
+    with server(cli, "127.0.0.1") as port:
+        wait_until(lambda: ask(port), "a forward by the new agent")
+    assert ask(4723)
+    cli.ok("-d", TINY, "killall nc")
+    wait_until(lambda: is_refused(4723), "the end of the forward")
+
+
+def test_settings(fresh: Isthmus) -> None:
+    """Ignored ports stay Linux's own; a service that is killed learns anew what is served."""
+    config = fresh.home.parent / "wslconfig"
+    config.write_text("[experimental]\nignoredPorts=4725\n")
+    fresh.environment["ISTHMUS_WSLCONFIG"] = str(config)
+    with server(fresh, "0.0.0.0", 4725), server(fresh, "0.0.0.0") as port:
+        wait_until(lambda: ask(port), "the forward")
+        assert is_refused(4725)
+        kill_and_wait(fresh.service())
+    with server(fresh, "0.0.0.0") as port:
+        wait_until(lambda: ask(port), "the forward, by another service")

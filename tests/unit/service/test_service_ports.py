@@ -104,7 +104,8 @@ class World:
 async def test_ports_come_and_go(tmp_path: Path) -> None:
     first, second, third = free_ports(3)
     world = await World(tmp_path).start(served(first), served(second, "10.0.2.15"))
-    await until(lambda: world.bound() == {f"tcp:{first}"})
+    await until(lambda: world.rows() == {f"tcp:{first}": ""})
+    assert world.bound() == {f"tcp:{first}"}
     if has_ipv6():
         with socket.create_connection(("::1", first)):
             pass

@@ -14,7 +14,7 @@ from shell.errors import NothingListedError, ShellError, UsageError
 from shell.grammar import parse_posix
 from shell.invocations import ListCommand, RunCommand
 from wire import failures
-from wire.client import Distribution, StatusReport, Updated
+from wire.client import Distribution, ForwardedPort, StatusReport, Updated
 from wire.common import Failure
 
 
@@ -172,6 +172,28 @@ def test_status_as_json_has_every_key() -> None:
         "qemu_pid": 0,
         "directory": "",
         "warnings": [],
+        "forwards": [],
+    }
+
+
+def test_status_shows_the_ports_at_localhost() -> None:
+    report = StatusReport(
+        version="1.2",
+        default_distribution="",
+        machine_state="running",
+        forwards=(
+            ForwardedPort(number=80, protocol="tcp", problem="reserved"),
+            ForwardedPort(number=8080, protocol="tcp"),
+            ForwardedPort(number=8080, protocol="udp"),
+        ),
+    )
+    text = render.status(report)
+    assert "Ports at localhost: 8080, 8080/udp\n" in text
+    assert "Port 80 is not at localhost: reserved\n" in text
+    assert json.loads(render.status_json(report))["forwards"][0] == {
+        "number": 80,
+        "protocol": "tcp",
+        "problem": "reserved",
     }
 
 

@@ -28,6 +28,7 @@ class Op(IntEnum):
     """Operations (§5)."""
 
     LAUNCH = 1
+    MOUNT = 2
 
 
 class HelperProtocolError(AgentError):

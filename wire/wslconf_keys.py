@@ -31,8 +31,6 @@ WSL_CONF = (
         "boolean",
         True,
         "Mount what /etc/fstab names when the distribution starts.",
-        state=State.NOT_YET,
-        always=False,
     ),
     Key(
         "automount.ldconfig",

@@ -26,6 +26,7 @@ from guest.agent.service import Service
 from guest.agent.sessions import Reply, Sessions
 from guest.agent.setup import run_boot_command
 from guest.agent.system import System
+from guest.helperprotocol import Op
 from wire import agent as messages
 from wire.codec import Message, decode_message
 from wire.common import PROTOCOL_VERSION, Done, Hangup, Resize, Signal
@@ -47,7 +48,7 @@ class Agent:
         self._service = Service(self._link)
         self._drives = Drives(loop, self._link, self._service)
         self._sessions = Sessions(loop, self._link, self._distributions)
-        self._helpers = Helpers(loop, {})
+        self._helpers = Helpers(loop, {Op.MOUNT: self._drives.on_request})
         self._ports = PortWatch(loop, self._link.send_event)
         for distribution in distributions.left_running(loop, self._on_distribution_stopped):
             self._distributions[distribution.identity] = distribution
@@ -177,15 +178,13 @@ class Agent:
                 reply(failure_of(connect_error))
                 return
             warnings += self._listen(distribution)
-            run_boot_command(distribution, self._link.send_event)
-            self._drives.automount(
-                distribution,
-                request.drives,
-                distribution.files.find_user("", request.default_uid),
-                lambda more: reply(
-                    messages.DistributionStarted(warnings=(*warnings, *more)),
-                ),
-            )
+            user = distribution.files.find_user("", request.default_uid)
+
+            def mounted(more: list[str]) -> None:
+                run_boot_command(distribution, self._link.send_event)
+                reply(messages.DistributionStarted(warnings=(*warnings, *more)))
+
+            self._drives.mount_all(distribution, request.drives, user, mounted)
 
         self._loop.run_in_thread(start, started)
 

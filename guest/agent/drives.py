@@ -5,6 +5,7 @@ A pump outlives an agent that dies, as distributions do; the next agent finds it
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import sys
@@ -14,10 +15,13 @@ from guest.agent.children import spawn
 from guest.agent.distributions import BINARIES, Distribution
 from guest.agent.driveoptions import automount_options, split_options
 from guest.agent.errors import AgentError
+from guest.agent.fstab import mount_fstab, wants_fstab
+from guest.agent.helpers import Call
 from guest.agent.link import Link
 from guest.agent.loop import READABLE, Loop
 from guest.agent.service import Service
 from guest.agent.users import User
+from guest.helperprotocol import REPLY_BIT, Body, Op
 from wire.agent import DriveClosed, DriveOpened, OpenDrive
 from wire.codec import Message
 from wire.common import Failure
@@ -29,32 +33,10 @@ PUMP = f"{BINARIES}/drive-pump"
 _CONTROL_FD = 3
 _READY_FD = 4
 _NAMESPACE_FD = 5
-_DIRECTORY_FD = 6
 
-Done = Callable[[AgentError | None], None]
-"""Told once whether a mount was made."""
-
-
-class MountPoint:
-    """Where to mount: `path`, in a distribution's own mount namespace, made where it is missing.
-
-    Or, for a program that has asked, descriptors of a directory and of the mount namespace that
-    it is in; `path` is then only what users are shown.
-    """
-
-    __slots__ = ("directory", "namespace", "path")
-
-    def __init__(self, path: str, directory: int = -1, namespace: int = -1) -> None:
-        self.path = path
-        self.directory = directory
-        self.namespace = namespace
-
-    def close(self) -> None:
-        """Close the descriptors."""
-        for fd in (self.directory, self.namespace):
-            if fd >= 0:
-                os.close(fd)
-        self.directory = self.namespace = -1
+Done = Callable[[AgentError | None, int], None]
+"""Told once whether a mount was made; with a descriptor of it if it is attached nowhere, else -1,
+which is closed afterwards."""
 
 
 class Drives:
@@ -66,14 +48,36 @@ class Drives:
         self._service = service
         self._find_left()
 
-    def automount(
+    def mount_all(
         self,
         distribution: Distribution,
         drives: tuple[str, ...],
         user: User,
         done: Callable[[list[str]], None],
     ) -> None:
-        """Mount `drives`, letters, as the distribution's wsl.conf wants; `done` gets warnings."""
+        """Mount what a distribution has mounted when it starts; `done` gets warnings.
+
+        First what its /etc/fstab names, then those of `drives`, letters, that are not there yet.
+        """
+        if not wants_fstab(distribution):
+            self._automount(distribution, drives, user, done)
+            return
+
+        def on_fstab(warnings: list[str]) -> None:
+            present = _mounted_drives(distribution.pid)
+            left = tuple(letter for letter in drives if f"{letter}:" not in present)
+            self._automount(distribution, left, user, lambda more: done(warnings + more))
+
+        mount_fstab(self._loop, distribution, on_fstab)
+
+    def _automount(
+        self,
+        distribution: Distribution,
+        drives: tuple[str, ...],
+        user: User,
+        done: Callable[[list[str]], None],
+    ) -> None:
+        """Mount `drives` where, and as, the distribution's wsl.conf wants them."""
         conf = distribution.files.conf
         warnings: list[str] = []
         left = len(drives) if conf.automount_enabled else 0
@@ -84,7 +88,7 @@ class Drives:
         root = conf.automount_root.rstrip("/")
 
         def mounted(letter: str) -> Done:
-            def done_one(error: AgentError | None) -> None:
+            def done_one(error: AgentError | None, _fd: int) -> None:
                 nonlocal left
                 left -= 1
                 if error is not None:
@@ -95,91 +99,108 @@ class Drives:
             return done_one
 
         for letter in drives:
-            point = MountPoint(f"{root}/{letter.lower()}")
-            self.mount(distribution, f"{letter}:", options, point, mounted(letter))
+            place = f"{root}/{letter.lower()}"
+            self._mount(distribution, f"{letter}:", options, place, True, mounted(letter))
 
-    def mount(
+    def on_request(self, call: Call, body: bytes) -> None:
+        """A program's MOUNT (docs/protocol-helper.md §5): the reply carries the mount."""
+        read = Body(body)
+        source, place, options = read.string(), read.string(), read.string()
+        read.finish()
+        if call.uid != 0:
+            call.refuse(errno.EPERM, f"{source}: only root can mount a drive")
+            return
+
+        def done(error: AgentError | None, fd: int) -> None:
+            if error is None:
+                call.finish(Op.MOUNT | REPLY_BIT, fds=(fd,))
+            else:
+                call.refuse(errno.EIO, error.message, error.hint)
+
+        self._mount(call.distribution, source, options, place, False, done)
+
+    def _mount(
         self,
         distribution: Distribution,
         source: str,
         options: str,
-        point: MountPoint,
+        place: str,
+        is_attached: bool,
         done: Done,
     ) -> None:
         """Mount the Windows path `source` with mount(8)'s `options`; `done` is told.
 
-        `point` is closed.
+        At `place` in the distribution, made where it is missing, or with not `is_attached`
+        nowhere yet.
         """
         parsed = split_options(options)
 
         def on_reply(reply: Message) -> None:
+            if isinstance(reply, Failure):
+                done(AgentError(reply.message, code=reply.code, hint=reply.hint), -1)
+                return
+            assert isinstance(reply, DriveOpened)
             try:
-                if isinstance(reply, Failure):
-                    raise AgentError(reply.message, code=reply.code, hint=reply.hint)
-                assert isinstance(reply, DriveOpened)
-                self._start_pump(distribution, reply, parsed.attributes, point, done)
-            except (AgentError, OSError) as error:
-                if isinstance(reply, DriveOpened):
-                    _remove_files(reply.port)
-                    self._link.send_event(DriveClosed(port=reply.port))
-                done(error if isinstance(error, AgentError) else AgentError(str(error)))
-            finally:
-                point.close()
+                self._start_pump(
+                    reply, parsed.attributes, place if is_attached else "", distribution.pid, done
+                )
+            except OSError as error:
+                _remove_files(reply.port)
+                self._link.send_event(DriveClosed(port=reply.port))
+                done(AgentError(str(error)), -1)
 
         root = distribution.files.conf.automount_root.rstrip("/")
         request = OpenDrive(
             distribution=distribution.identity,
             source=source,
             options=",".join((f"symlinkroot={root}/", *parsed.drive)),
-            place=point.path,
+            place=place,
         )
         self._service.request(request, on_reply)
 
     def _start_pump(
-        self,
-        distribution: Distribution,
-        opened: DriveOpened,
-        attributes: int,
-        point: MountPoint,
-        done: Done,
+        self, opened: DriveOpened, attributes: int, target: str, pid: int, done: Done
     ) -> None:
+        """Start a pump that mounts at `target` as the process `pid` sees it; "" is nowhere."""
         argv = [PUMP, "--port", opened.port, "--source", opened.source]
         argv += ["--attributes", str(attributes)]
         argv += ["--control", str(_CONTROL_FD), "--ready", str(_READY_FD)]
-        argv += ["--namespace", str(_NAMESPACE_FD)]
         if opened.read_only:
             argv.append("--read-only")
-        if point.directory >= 0:
-            argv += ["--directory", str(_DIRECTORY_FD)]
-        else:
-            argv += ["--target", point.path]
-            path = f"/proc/{distribution.pid}/ns/mnt"
-            point.namespace = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        ready_r, ready_w = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        fds = {}
+        namespace = -1
+        if target:
+            namespace = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+            argv += ["--target", target, "--namespace", str(_NAMESPACE_FD)]
+            fds[_NAMESPACE_FD] = namespace
+        ready, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             with _new_control(opened.port) as control, open("/dev/null", "rb") as nothing:
                 _tell(opened.port, f"sync {opened.nonce}")
-                fds = {_CONTROL_FD: control.fileno(), _READY_FD: ready_w}
-                fds[_NAMESPACE_FD] = point.namespace
-                if point.directory >= 0:
-                    fds[_DIRECTORY_FD] = point.directory
-                pid = spawn(argv, (nothing.fileno(), 2, 2), extra_fds=fds)
+                fds |= {_CONTROL_FD: control.fileno(), _READY_FD: theirs.fileno()}
+                pump = spawn(argv, (nothing.fileno(), 2, 2), extra_fds=fds)
         except BaseException:
-            os.close(ready_r)
+            ready.close()
             raise
         finally:
-            os.close(ready_w)
+            theirs.close()
+            if namespace >= 0:
+                os.close(namespace)
         with open(f"{DIRECTORY}/{opened.port}.pid", "w") as file:
-            file.write(str(pid))
-        self._follow(opened.port, pid)
+            file.write(str(pump))
+        self._follow(opened.port, pump)
 
         def on_ready(_events: int) -> None:
-            self._loop.forget(ready_r)
-            said = os.read(ready_r, 256).decode("utf-8", "replace")
-            os.close(ready_r)
-            done(_mount_error(said))
+            self._loop.forget(ready.fileno())
+            said, mounts, _, _ = socket.recv_fds(ready, 256, 1, socket.MSG_CMSG_CLOEXEC)
+            ready.close()
+            try:
+                done(_mount_error(said.decode("utf-8", "replace")), mounts[0] if mounts else -1)
+            finally:
+                for fd in mounts:
+                    os.close(fd)
 
-        self._loop.watch(ready_r, READABLE, on_ready)
+        self._loop.watch(ready.fileno(), READABLE, on_ready)
 
     def _follow(self, port: str, pid: int) -> None:
         """Tell the service when the pump `pid` ends; it may not be this process's own child."""
@@ -228,6 +249,16 @@ class Drives:
 def prepare() -> None:
     """Make the directory in which this module keeps its files."""
     os.makedirs(DIRECTORY, 0o700, exist_ok=True)
+
+
+def _mounted_drives(pid: int) -> set[str]:
+    """The Windows directories that the process `pid` sees mounted ("C:"), letters in upper case."""
+    from wire.mounts import Mounts  # not every distribution's start needs it
+
+    with open(f"/proc/{pid}/mountinfo", errors="surrogateescape") as file:
+        return {
+            mount.windows.upper() for mount in Mounts.parse(file.read()).drives if mount.windows
+        }
 
 
 def _new_control(port: str) -> socket.socket:

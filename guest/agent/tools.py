@@ -14,11 +14,25 @@ from guest.agent.beneath import link_beneath, open_beneath
 PROGRAMS = "/run/isthmus"
 """Where a distribution sees the programs."""
 
-LINKS = {"wslpath": "bin", "wslinfo": "bin"}
+LINKS = {
+    "wslpath": "bin",
+    "wslinfo": "bin",
+    "mount.drvfs": "sbin",
+    # What mount(8) looks for when it is to remount a drive: it goes by the mount table's type.
+    "mount.fuse.drvfs": "sbin",
+}
 """Names that distributions find in their PATH, and whether in bin or sbin."""
 
-_TARGETS = {"wslinfo": "wslpath"}
+_TARGETS = {
+    "wslinfo": "wslpath",
+    "mount.drvfs": "mount-drvfs",
+    "mount.fuse.drvfs": "mount-drvfs",
+}
 """Programs that are others under another name."""
+
+
+_PLACES = {"bin": ("/usr/bin", "/bin"), "sbin": ("/sbin",)}
+"""Directories for LINKS, best first: a tree may be without /usr."""
 
 
 def facts_text(facts: Mapping[str, str]) -> str:
@@ -45,12 +59,16 @@ def write_links(root: str) -> list[str]:
 
 
 def _write_link(root: str, name: str, place: str) -> None:
-    directory = f"/usr/{place}"
-    try:
-        fd = open_beneath(root, directory, os.O_PATH | os.O_DIRECTORY)
-    except OSError:
-        directory = f"/{place}"  # a tree without /usr
-        fd = open_beneath(root, directory, os.O_PATH | os.O_DIRECTORY)
+    if place == "sbin" and not os.path.lexists(f"{root}/sbin"):
+        os.mkdir(f"{root}/sbin", 0o755)  # where mount(8) looks, and nowhere else
+    for directory in _PLACES[place]:
+        try:
+            fd = open_beneath(root, directory, os.O_PATH | os.O_DIRECTORY)
+        except OSError:
+            if directory == _PLACES[place][-1]:
+                raise
+            continue
+        break
     try:
         present = _link_at(fd, name)
     finally:

@@ -1,6 +1,7 @@
 /* drive-pump: one mounted drive, its file system in the kernel and its server on the host.
  *
  * The agent starts one for each mount. docs/drives.md, section 7, is its specification. */
+#include "fdpass.h"
 #include "io.h"
 #include "pump.h"
 #include "pump_mount.h"
@@ -19,10 +20,12 @@ enum {
     PORT_TIMEOUT_MS = 30000, /* to be plugged in, and let go of by the pump before */
 };
 
-static void tell(int *ready, const char *line)
+/* The line, and a descriptor with it unless that is -1; both are given up. */
+static void tell(int *ready, const char *line, int *mounted)
 {
-    if (io_write_full(*ready, line, strlen(line)) < 0)
+    if (fdpass_send(*ready, line, strlen(line), mounted, *mounted < 0 ? 0 : 1, 0) < 0)
         report("nobody waits for this mount: %s", strerror(errno));
+    io_close(mounted);
     io_close(ready);
 }
 
@@ -31,6 +34,7 @@ int main(int argc, char **argv)
     struct pump_options options;
     struct pump pump = {.helper = -1};
     const char *stage = NULL;
+    int mounted;
     char line[128];
 
     report_set_program("drive-pump");
@@ -38,13 +42,13 @@ int main(int argc, char **argv)
     if (!pump_options_parse(argc, argv, &options))
         return EXIT_USAGE;
     pump.control = options.control;
-    pump.device = pump_mount(&options, &stage);
+    pump.device = pump_mount(&options, &mounted, &stage);
     if (pump.device < 0) {
         snprintf(line, sizeof line, "failed %d %s\n", errno, stage);
-        tell(&options.ready, line);
+        tell(&options.ready, line, &mounted);
         return EXIT_FAILURE;
     }
-    tell(&options.ready, "mounted\n");
+    tell(&options.ready, "mounted\n", &mounted);
     if (!port_open(&pump.port, options.port, PORT_TIMEOUT_MS)) {
         report("port %s: %s", options.port, strerror(errno));
         return EXIT_FAILURE;

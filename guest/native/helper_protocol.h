@@ -12,6 +12,7 @@ enum {
 
 enum helper_op {
     HELPER_OP_LAUNCH = 1,
+    HELPER_OP_MOUNT = 2,
 };
 
 #endif

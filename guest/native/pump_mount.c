@@ -39,18 +39,12 @@ static int configure(int context, int device, const struct pump_options *options
 
 static int attach(int mounted, struct pump_options *options)
 {
-    int directory = options->directory;
-
     if (setns(options->mount_namespace, CLONE_NEWNS) < 0)
         return errno;
-    if (directory < 0) {
-        int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-        directory = root < 0 ? -1 : mountpoint_open(root, options->target, true);
-        if (directory < 0)
-            return errno;
-    }
-    if (sys_move_mount(mounted, "", directory, "",
-                       MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
+    int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int target = root < 0 ? -1 : mountpoint_open(root, options->target, true);
+    if (target < 0 || sys_move_mount(mounted, "", target, "",
+                                     MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
         return errno;
     return 0;
 }
@@ -70,11 +64,11 @@ static int attach_apart(int mounted, struct pump_options *options)
     return errno == 0 ? 0 : -1;
 }
 
-int pump_mount(struct pump_options *options, const char **stage)
+int pump_mount(struct pump_options *options, int *mounted, const char **stage)
 {
     int device = -1;
-    int mounted = -1;
 
+    *mounted = -1;
     /* First, because where FUSE is a module this loads it, and only then is there a device. */
     *stage = "FUSE";
     int context = sys_fsopen("fuse", FSOPEN_CLOEXEC);
@@ -83,18 +77,17 @@ int pump_mount(struct pump_options *options, const char **stage)
     if (device >= 0) {
         *stage = "the file system";
         if (configure(context, device, options) == 0)
-            mounted = sys_fsmount(context, FSMOUNT_CLOEXEC, options->attributes);
+            *mounted = sys_fsmount(context, FSMOUNT_CLOEXEC, options->attributes);
     }
     io_close(&context);
-    if (mounted >= 0) {
-        *stage = "the mount point";
-        if (attach_apart(mounted, options) < 0)
+    if (*mounted >= 0 && options->target != NULL) {
+        *stage = options->target;
+        if (attach_apart(*mounted, options) < 0)
             io_close(&device);
-    } else {
+        io_close(mounted);
+    } else if (*mounted < 0) {
         io_close(&device);
     }
-    io_close(&mounted);
     io_close(&options->mount_namespace);
-    io_close(&options->directory);
     return device;
 }

@@ -4,9 +4,10 @@
 
 #include "pump_options.h"
 
-/* Make the file system that `options` describe and attach it where they say. Returns the open
- * /dev/fuse, non-blocking, or -1 with errno set and `*stage` saying what failed. The file system
- * ends when its last mount is gone, or when this descriptor is closed. No thread may run yet. */
-int pump_mount(struct pump_options *options, const char **stage);
+/* Make the file system that `options` describe and attach it where they say, if they do. Returns the
+ * open /dev/fuse, non-blocking, or -1 with errno set and `*stage` saying what failed. The file system
+ * ends when its last mount is gone, or when this descriptor is closed. `*mounted` is a descriptor of
+ * the mount if it is attached nowhere, else -1. No thread may run yet. */
+int pump_mount(struct pump_options *options, int *mounted, const char **stage);
 
 #endif

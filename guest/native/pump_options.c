@@ -14,7 +14,6 @@ enum {
     OPTION_ATTRIBUTES,
     OPTION_READ_ONLY,
     OPTION_NAMESPACE,
-    OPTION_DIRECTORY,
     OPTION_TARGET,
     OPTION_CONTROL,
     OPTION_READY,
@@ -26,7 +25,6 @@ static const struct option OPTIONS[] = {
     {"attributes", required_argument, NULL, OPTION_ATTRIBUTES},
     {"read-only", no_argument, NULL, OPTION_READ_ONLY},
     {"namespace", required_argument, NULL, OPTION_NAMESPACE},
-    {"directory", required_argument, NULL, OPTION_DIRECTORY},
     {"target", required_argument, NULL, OPTION_TARGET},
     {"control", required_argument, NULL, OPTION_CONTROL},
     {"ready", required_argument, NULL, OPTION_READY},
@@ -74,8 +72,6 @@ static bool take(int option, char *value, struct pump_options *options)
         return true;
     case OPTION_NAMESPACE:
         return parse_descriptor(value, &options->mount_namespace);
-    case OPTION_DIRECTORY:
-        return parse_descriptor(value, &options->directory);
     case OPTION_TARGET:
         options->target = value;
         return value[0] == '/';
@@ -94,7 +90,6 @@ bool pump_options_parse(int argc, char **argv, struct pump_options *options)
 
     *options = (struct pump_options){
         .mount_namespace = -1,
-        .directory = -1,
         .control = -1,
         .ready = -1,
     };
@@ -104,8 +99,8 @@ bool pump_options_parse(int argc, char **argv, struct pump_options *options)
             return false;
         }
     bool complete = options->port != NULL && options->source != NULL &&
-                    options->mount_namespace >= 0 && options->control >= 0 && options->ready >= 0 &&
-                    (options->directory >= 0) != (options->target != NULL);
+                    options->control >= 0 && options->ready >= 0 &&
+                    (options->mount_namespace >= 0) == (options->target != NULL);
     if (!complete || optind != argc)
         report("an argument is missing, or there is one too many");
     return complete && optind == argc;

@@ -9,11 +9,10 @@ struct pump_options {
     const char *source;  /* what mountinfo shows as the source: the Windows path */
     unsigned attributes; /* MOUNT_ATTR_* of fsmount(2) */
     bool read_only;      /* the whole file system, not this mount of it alone */
-    int mount_namespace; /* descriptor of the mount namespace to attach it in */
-    int directory;       /* descriptor of the directory to attach it to; -1: `target` says it */
+    int mount_namespace; /* descriptor of the mount namespace to attach it in; -1: in none */
     char *target;        /* absolute path there, made where it is missing; cut and restored */
     int control;         /* datagram socket on which the agent speaks (pump_control.h) */
-    int ready;           /* where the one line about the mount goes */
+    int ready;           /* socket for the one line about the mount, and for what is in none */
 };
 
 /* Read the command line. Returns false, having said so on stderr, if anything is wrong with it. */

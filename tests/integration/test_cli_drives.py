@@ -8,7 +8,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.integration.cli_harness import TINY, Isthmus, kill_and_wait, make_tiny, wait_until
+from tests.integration.cli_harness import (
+    TINY,
+    Isthmus,
+    RootTar,
+    kill_and_wait,
+    make_tiny,
+    wait_until,
+)
 
 pytestmark = pytest.mark.vm
 
@@ -17,7 +24,10 @@ def servers(isthmus: Isthmus, directory: Path) -> list[psutil.Process]:
     """The processes that serve `directory` to a distribution."""
     found = []
     for process in isthmus.service().children():
-        arguments = process.cmdline()
+        try:
+            arguments = process.cmdline()
+        except psutil.Error:  # it is ending
+            continue
         if "interop.drives" in arguments and str(directory) in arguments:
             found.append(process)
     return found
@@ -30,7 +40,7 @@ def test_drives_are_there(cli: Isthmus) -> None:
     boot = cli.text("cat /proc/sys/kernel/random/boot_id | tee /mnt/d/from-guest")
     assert (cli.drive_d / "from-guest").read_text() == f"{boot}\n"
     lines = cli.text("grep ' /mnt/[cd] ' /proc/self/mountinfo").splitlines()
-    assert [line.split(" - ")[1].split()[:2] for line in lines] == [
+    assert sorted(line.split(" - ")[1].split()[:2] for line in lines) == [
         ["fuse.drvfs", "C:\\134"],
         ["fuse.drvfs", "D:\\134"],
     ]
@@ -49,7 +59,8 @@ def test_a_killed_server_is_replaced(cli: Isthmus) -> None:
         (server,) = servers(cli, cli.drive_d)
         kill_and_wait(server)
         (directory / "below" / "file").write_text("2, longer\n")
-        assert cli.text("cat /mnt/d/killed/below/file") == "2, longer"
+        path = "/mnt/d/killed/below/file"
+        wait_until(lambda: cli.text(f"cat {path}") == "2, longer", "the new content")
         assert servers(cli, cli.drive_d) != [server]
     assert cli.text("echo 3 > /mnt/d/killed/below/file; cat /mnt/c/from-host") == "host"
     assert (directory / "below" / "file").read_text() == "3\n"
@@ -103,6 +114,101 @@ def test_wsl_conf_decides_how_drives_are_mounted(cli: Isthmus, tmp_path: Path) -
         done = cli.run("-d", "conf", "echo started")
         assert done.stdout == b"started\n"
         assert b"drive C: was not mounted: mount option 'nonsense=1'" in done.stderr
+
+
+def test_fstab_comes_first(cli: Isthmus, tmp_path: Path) -> None:
+    """A drive that /etc/fstab mounts is not mounted a second time; others still are."""
+    fstab = b"# drives\nC: /srv/c drvfs metadata,uid=1000 0 0\ntmpfs /srv/t tmpfs size=1m 0 0\n"
+    tar = RootTar(tmp_path / "fstab.tar").add_system()
+    for name in ("./srv", "./srv/c", "./srv/t"):
+        tar.directory(name)
+    tar.add("./etc/fstab", fstab)
+    with cli.having("fstab", tar.close()):
+        rows = cli.text("-d", "fstab", "grep -e drvfs -e /srv /proc/self/mounts").splitlines()
+        seen = {tuple(row.split()[:3]) for row in rows}
+        assert seen == {
+            ("C:\\134", "/srv/c", "fuse.drvfs"),
+            ("tmpfs", "/srv/t", "tmpfs"),
+            ("D:\\134", "/mnt/d", "fuse.drvfs"),
+        }
+        assert cli.text("-d", "fstab", "cat /srv/c/from-host; stat -c %u /srv/c") == "host\n1000"
+
+
+def test_mounting_by_hand(cli: Isthmus) -> None:
+    """Any drive, any directory of it, several times, with options, as mount(8) does it."""
+    root = ("-u", "root", "-e", "sh", "-ec")
+    (cli.drive_c / "sub").mkdir(exist_ok=True)
+    (cli.drive_c / "sub" / "file").write_text("below\n")
+    script = r"""
+        mkdir -p /srv/a /srv/b
+        mount -t drvfs C: /srv/a -o metadata,uid=1001,fmask=111
+        /sbin/mount.drvfs 'C:\sub' /srv/b -o ro
+        stat -c %u:%a /srv/a/from-host
+        cat /srv/a/sub/file /srv/b/file /mnt/c/sub/file
+        touch /srv/b/no 2>/dev/null || echo read-only
+        mount -o remount,ro /srv/a
+        touch /srv/a/no 2>/dev/null || echo read-only
+        mount -o remount,rw /srv/a
+        echo again > /srv/a/sub/file
+        wslpath -w /srv/b/file
+    """
+    assert cli.text(*root, script).splitlines() == [
+        "1001:666",
+        *["below"] * 3,
+        "read-only",
+        "read-only",
+        "C:\\sub\\file",
+    ]
+    assert not list(cli.drive_c.rglob("no"))
+    assert (cli.drive_c / "sub" / "file").read_text() == "again\n"
+    wait_until(lambda: cli.text("cat /mnt/c/sub/file") == "again", "the other mount to show it")
+    assert cli.text(*root, "umount /srv/a /srv/b; ls -A /srv/a /srv/b") == "/srv/a:\n\n/srv/b:"
+
+
+def test_mounting_with_debians_own_mount(cli: Isthmus, debian: str) -> None:
+    """util-linux passes everything on, and asks its helper to remount."""
+    root = ("-d", debian, "-u", "root", "-e", "sh", "-ec")
+    script = r"""
+        mkdir -p /srv/a
+        echo 'C: /srv/a drvfs ro,noexec,metadata,nofail 0 0' >> /etc/fstab
+        mount -a
+        findmnt -no FSTYPE,SOURCE,OPTIONS /srv/a
+        touch /srv/a/no 2>/dev/null || echo read-only
+        umount /srv/a; mount C: /srv/a -t drvfs -o uid=7
+        stat -c %u /srv/a
+        mount -o remount,ro /srv/a
+        touch /srv/a/no 2>/dev/null || echo read-only
+        umount /srv/a; sed -i /drvfs/d /etc/fstab
+    """
+    table, *rest = cli.text(*root, script).splitlines()
+    kind, source, options = table.split()
+    assert (kind, source) == ("fuse.drvfs", "C:\\")
+    assert {"ro", "noexec"} <= set(options.split(","))
+    assert rest == ["read-only", "7", "read-only"]
+    assert not list(cli.drive_c.rglob("no"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("'Q:' /srv/a", "'Q:' is on no drive"),
+        ("'C:\\nothing' /srv/a", "is no directory of the host"),
+        ("'\\\\server\\share' /srv/a", "is on no drive"),
+        ("relative /srv/a", "'relative' is not an absolute Windows path"),
+        ("C: /srv/a -o umask=9", "mount option 'umask=9'"),
+        ("C: /srv/nowhere", "No such file or directory"),
+    ],
+)
+def test_what_cannot_be_mounted(cli: Isthmus, arguments: str, says: str) -> None:
+    script = f"mkdir -p /srv/a; mount -t drvfs {arguments}"
+    done = cli.run("-u", "root", "-e", "sh", "-c", script)
+    assert done.returncode != 0 and says in done.stderr.decode(), done
+    assert cli.run("grep /srv/a /proc/self/mounts").returncode == 1
+
+
+def test_only_root_mounts(cli: Isthmus) -> None:
+    done = cli.run("-u", "ada", "/sbin/mount.drvfs C: /home/ada")
+    assert done.returncode == 32 and b"only root" in done.stderr
 
 
 def test_the_user_decides_which_drives_there_are(fresh: Isthmus, tiny_tar: Path) -> None:

@@ -7,7 +7,7 @@ import platform
 import psutil
 
 from bench.boot import bench_boot
-from bench.commands import bench_exec, bench_pipes
+from bench.commands import bench_exec, bench_pipes, bench_terminal
 from bench.harness import isthmus
 
 
@@ -20,6 +20,7 @@ def main() -> None:
         subject.run("--install")
         bench_exec(subject)
         bench_pipes(subject)
+        bench_terminal(subject)
 
 
 main()

@@ -56,8 +56,10 @@ class Isthmus:
     def __init__(self, home: str) -> None:
         wslconfig = Path(home) / "wslconfig"
         wslconfig.write_text("[general]\ninstanceIdleTimeout=-1\n[wsl2]\nvmIdleTimeout=-1\n")
+        # As after an installation: the interpreter finds, or leaves, its byte code.
+        inherited = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
         self.environment = {
-            **os.environ,
+            **inherited,
             "ISTHMUS_HOME": home,
             "ISTHMUS_WSLCONFIG": str(wslconfig),
         }

@@ -10,9 +10,9 @@ byte 0xNN that is not UTF-8 is the lone surrogate U+DCNN, which JSON escapes.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 
+from wire import jsontext
 from wire.errors import MessageError
 
 TYPE_CHECKING = False  # typing's own costs its import
@@ -115,14 +115,13 @@ def _to_json(value: Any) -> Any:
 def encode_message(message: Message) -> bytes:
     """The payload of a MESSAGE frame: one JSON object, the message's name under "t"."""
     body = {"t": message.NAME, **to_json_object(message)}
-    return json.dumps(body, separators=(",", ":")).encode("ascii")
+    return jsontext.dumps(body).encode("ascii")
 
 
 def decode_message(payload: bytes | memoryview) -> Message:
     """The message in a MESSAGE frame's payload. Raises MessageError, and nothing else."""
     try:
-        # As text: given bytes, json would guess UTF-16 and UTF-32 too, and pass surrogates.
-        body = json.loads(str(payload, "utf-8"))
+        body = jsontext.loads(str(payload, "utf-8"))
     except (ValueError, RecursionError) as error:
         raise MessageError(f"payload is not JSON: {error}") from None
     if not isinstance(body, dict):

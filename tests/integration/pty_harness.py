@@ -31,13 +31,22 @@ TIMEOUT_S = 120.0
 Settings = list[object]
 
 
+class Screen(pyte.Screen):
+    """pyte's, but that it lets the one pass that asks for the keyboard's mode, as vim does."""
+
+    def select_graphic_rendition(self, *attributes: int, private: bool = False) -> None:
+        """CSI … m; with a ? it is XTQMODKEYS (xterm's ctlseqs), and changes nothing."""
+        if not private:
+            super().select_graphic_rendition(*attributes)
+
+
 class Tty:
     """The master side of a pty on whose other side a program runs."""
 
     def __init__(self, argv: Sequence[str], environment: dict[str, str]) -> None:
         self._master, self._slave = os.openpty()
         self.set_size(ROWS, COLUMNS)
-        self.screen = pyte.Screen(COLUMNS, ROWS)
+        self.screen = Screen(COLUMNS, ROWS)
         self._stream = pyte.ByteStream(self.screen)
         self.raw = bytearray()
         """Everything that has come, for those who count bytes."""

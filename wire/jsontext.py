@@ -49,14 +49,15 @@ def _direct() -> tuple[Callable[[Any], str], Callable[[str], Any]]:
         return "".join(chunks(value, 0))
 
     def loads(text: str) -> Any:
-        text = text.strip(_BLANKS)
+        stripped = text.strip(_BLANKS)
         try:
-            value, end = scan(text, 0)
-        except StopIteration as stop:
-            raise ValueError(f"no value at character {stop.value}") from None
-        if end != len(text):
-            raise ValueError(f"more than one value, the second at character {end}")
-        return value
+            value, end = scan(stripped, 0)
+            if end == len(stripped):
+                return value
+        except (StopIteration, SystemError):
+            # Before Python 3.13 the scanner has no exception to raise while `json` is not loaded.
+            pass
+        return _by_library()[1](text)  # says what is wrong, and where
 
     if loads(dumps({"a": [1, "\u20ac"]})) != {"a": [1, "\u20ac"]}:
         raise TypeError("another form of the C module")

@@ -32,12 +32,18 @@ Settings = list[object]
 
 
 class Screen(pyte.Screen):
-    """pyte's, but that it lets the one pass that asks for the keyboard's mode, as vim does."""
+    """pyte's, without two of its faults."""
 
     def select_graphic_rendition(self, *attributes: int, private: bool = False) -> None:
-        """CSI … m; with a ? it is XTQMODKEYS (xterm's ctlseqs), and changes nothing."""
+        """CSI … m; with a ? it is vim's XTQMODKEYS (xterm's ctlseqs), and changes nothing."""
         if not private:
             super().select_graphic_rendition(*attributes)
+
+    @property
+    def display(self) -> list[str]:
+        """The lines; pyte's own fails where half of a wide character has been overwritten."""
+        columns = range(self.columns)
+        return ["".join(self.buffer[y][x].data for x in columns) for y in range(self.lines)]
 
 
 class Tty:

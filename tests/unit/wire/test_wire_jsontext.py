@@ -65,6 +65,19 @@ def test_what_has_no_json(way: Way, value: Any) -> None:
         way[0](value)
 
 
+@pytest.mark.parametrize("text", ['{"a"', "{'a':1}", '["\\x"]', "nul", "{}}"])
+def test_malformed_before_the_library_is_loaded(text: str) -> None:
+    """The C scanner takes its exception from there."""
+    code = (
+        "import sys; from wire import codec, errors\n"
+        "try: codec.decode_message(sys.argv[1].encode())\n"
+        "except errors.MessageError as error: print('refused', error)"
+    )
+    argv = [sys.executable, "-c", code, text]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("refused payload is not JSON")
+
+
 def test_the_library_is_not_loaded() -> None:
     """That is what it is for; should an interpreter lose what this needs, nothing else shows it."""
     code = "import sys, wire.codec; print({'json', 're'} & sys.modules.keys())"

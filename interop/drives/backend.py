@@ -21,10 +21,16 @@ class Caller(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A node that the kernel is told of once more, and what it is."""
+    """A node that the kernel is told of once more, and what it is.
+
+    `name_kept` is whether it will be told when the name means another file, `attributes_kept`
+    whether when they change: what it may remember for long.
+    """
 
     node: int
     attributes: Attributes
+    name_kept: bool = False
+    attributes_kept: bool = False
 
 
 Emit = Callable[[bytes, int, int, int, "Found | None"], bool]
@@ -46,11 +52,14 @@ class Backend(Protocol):
     def lookup(self, parent: int, name: bytes) -> Found:
         """LOOKUP."""
 
-    def getattr(self, node: int) -> Attributes:
-        """GETATTR."""
+    def absence_kept(self, parent: int, name: bytes) -> bool:
+        """Whether the kernel will be told when there is a `name` that lookup() did not find."""
 
-    def setattr(self, node: int, change: SetattrIn) -> Attributes:
-        """SETATTR."""
+    def getattr(self, node: int) -> Found:
+        """GETATTR; nothing is counted as told once more."""
+
+    def setattr(self, node: int, change: SetattrIn) -> Found:
+        """SETATTR; nothing is counted as told once more."""
 
     def readlink(self, node: int) -> bytes:
         """READLINK."""

@@ -10,14 +10,23 @@ from pathlib import Path
 
 from interop.drives import files_posix, libc_posix, listing_posix, stored_posix, tree_posix
 from interop.drives.backend import Caller, Emit, Found
+from interop.drives.changes import (
+    ATTRIBUTES,
+    CREATED,
+    MODIFIED,
+    MOVED_FROM,
+    MOVED_TO,
+    REMOVED,
+)
 from interop.drives.constants import RENAME_EXCHANGE, RENAME_NOREPLACE
 from interop.drives.metadata import (
     Options,
     host_permissions,
     store_new,
 )
-from interop.drives.names import has_forbidden, to_host
+from interop.drives.names import has_forbidden, to_host, to_linux
 from interop.drives.nodes import Cache, Node
+from interop.drives.watches import Watcher
 
 assert sys.platform != "win32"
 
@@ -43,8 +52,11 @@ class PosixBackend(files_posix.PosixFiles):
         limits: tree_posix.Limits | None = None,
         max_io: int = 1 << 20,
         first_node: int = 2,
+        watcher: Watcher | None = None,
     ) -> None:
-        super().__init__(root, options, limits=limits, max_io=max_io, first_node=first_node)
+        super().__init__(
+            root, options, limits=limits, max_io=max_io, first_node=first_node, watcher=watcher
+        )
         self._listings: Cache[int, list[listing_posix.Entry]] = Cache(_LISTINGS, lambda _: None)
 
     def trim(self) -> None:
@@ -77,22 +89,29 @@ class PosixBackend(files_posix.PosixFiles):
         tree = self.tree
         node = tree.node(parent)
         directory = tree.directory(node)
+        self.watches.enter(node, directory)
         if has_forbidden(name):
             name = self._existing(directory, name)
         return self._found(node, directory, name)
+
+    def absence_kept(self, parent: int, name: bytes) -> bool:
+        """Whether the kernel will be told when there is a `name` that lookup() did not find."""
+        node = self.tree.nodes.get(parent)
+        return node is not None and self.watches.note_absent(node, name)
 
     # Names
 
     def _made(self, caller: Caller, parent: Node, directory: int, host: bytes, mode: int) -> Found:
         """Store whose the new file `host` is, then show it."""
-        found = self._found(parent, directory, host)
+        found = self._named(parent, directory, host)
         if not self._metadata:
             return found
         node = self.tree.node(found.node)
         stored = store_new(mode, 0, caller.uid, caller.gid)
         with self.tree.held(node) as fd:
             stored_posix.write(tree_posix.proc_path(fd), stored)
-            return Found(node.id, self._shown(os.fstat(fd), stored))
+            status = os.fstat(fd)
+        return self._told(node, status, self._shown(status, stored))
 
     def _permissions(self, mode: int) -> int:
         # With metadata the mode is in the attribute, and changing that takes a writable file.
@@ -130,8 +149,9 @@ class PosixBackend(files_posix.PosixFiles):
         host = self._existing(directory, name)
         found = self._found(parent, directory, host)
         if flags & os.O_TRUNC:
+            self.watches.own(parent, host, MODIFIED)
             os.ftruncate(self.tree.file(self.tree.node(found.node), write=True), 0)
-            return Found(found.node, self.getattr(found.node))
+            return self.getattr(found.node)
         return found
 
     def mkdir(self, caller: Caller, parent: int, name: bytes, mode: int) -> Found:
@@ -153,7 +173,7 @@ class PosixBackend(files_posix.PosixFiles):
         host = self._fresh(directory, name)
         if kind in _MODE_KINDS and not self._metadata:
             os.mknod(host, kind | self._permissions(mode), dir_fd=directory)
-            return self._found(known, directory, host)
+            return self._named(known, directory, host)
         if kind != stat.S_IFREG and not self._metadata:
             raise _error(errno.EPERM)
         os.mknod(host, stat.S_IFREG | self._permissions(mode), dir_fd=directory)
@@ -164,11 +184,18 @@ class PosixBackend(files_posix.PosixFiles):
     def _made_device(
         self, caller: Caller, parent: Node, directory: int, host: bytes, mode: int, rdev: int
     ) -> Found:
-        node = self.tree.node(self._found(parent, directory, host).node)
+        node = self.tree.node(self._named(parent, directory, host).node)
         with self.tree.held(node) as fd:
             stored = store_new(mode, 0, caller.uid, caller.gid, rdev)
             stored_posix.write(tree_posix.proc_path(fd), stored)
-            return Found(node.id, self._shown(os.fstat(fd), stored))
+            status = os.fstat(fd)
+        return self._told(node, status, self._shown(status, stored))
+
+    def _named(self, parent: Node, directory: int, host: bytes) -> Found:
+        """Show what the server has just made, as `host`, in `parent`."""
+        self.watches.own(parent, host, CREATED | ATTRIBUTES)
+        self.watches.forget_absent(parent, to_linux(host))
+        return self._found(parent, directory, host)
 
     def symlink(self, caller: Caller, parent: int, name: bytes, target: bytes) -> Found:
         """SYMLINK."""
@@ -176,7 +203,7 @@ class PosixBackend(files_posix.PosixFiles):
         directory = self.tree.directory(known)
         host = self._fresh(directory, name)
         os.symlink(target, host, dir_fd=directory)
-        return self._found(known, directory, host)
+        return self._named(known, directory, host)
 
     def readlink(self, node: int) -> bytes:
         """READLINK."""
@@ -191,7 +218,8 @@ class PosixBackend(files_posix.PosixFiles):
         host = self._fresh(directory, newname)
         with self.tree.held(known) as fd:
             os.link(tree_posix.proc_path(fd), host, dst_dir_fd=directory, follow_symlinks=True)
-        return self._found(parent, directory, host)
+        self.watches.own(known.parent, known.name, ATTRIBUTES)
+        return self._named(parent, directory, host)
 
     def _remove(self, parent: int, name: bytes, *, directory: bool) -> None:
         known = self.tree.node(parent)
@@ -205,6 +233,7 @@ class PosixBackend(files_posix.PosixFiles):
             if node is not None and fresh:
                 self.tree.release(node)
             raise
+        self.watches.own(known, host, REMOVED)
         if node is not None:
             self.tree.gone(node)
             self.tree.nodes.removed(known, host)
@@ -226,6 +255,8 @@ class PosixBackend(files_posix.PosixFiles):
         host, newhost = self._existing(fd, name), self._existing(newfd, newname)
         if flags & RENAME_EXCHANGE:
             libc_posix.rename(fd, host, newfd, newhost, flags)
+            for parent_node, moved in ((known, host), (newknown, newhost)):
+                self.watches.own(parent_node, moved, MOVED_FROM | MOVED_TO)
             self.tree.nodes.exchanged(known, host, newknown, newhost)
             return
         target = newknown.children.get(newhost)
@@ -236,6 +267,9 @@ class PosixBackend(files_posix.PosixFiles):
             if target is not None and fresh:
                 self.tree.release(target)
             raise
+        self.watches.own(known, host, MOVED_FROM)
+        self.watches.own(newknown, newhost, MOVED_TO)
+        self.watches.forget_absent(newknown, newname)
         if target is not None:
             self.tree.gone(target)
         self.tree.nodes.renamed(known, host, newknown, newhost)
@@ -246,6 +280,7 @@ class PosixBackend(files_posix.PosixFiles):
         """READDIR, READDIRPLUS."""
         known = self.tree.node(node)
         directory = self.tree.directory(known)
+        self.watches.enter(known, directory)
         ino = known.identity[1]
         for position, name in ((1, b"."), (2, b"..")):
             if offset < position and not emit(name, ino, stat.S_IFDIR >> 12, position, None):

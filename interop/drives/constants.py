@@ -79,7 +79,6 @@ class Init(enum.IntFlag):
     DO_READDIRPLUS = 1 << 13
     READDIRPLUS_AUTO = 1 << 14
     ASYNC_DIO = 1 << 15
-    WRITEBACK_CACHE = 1 << 16
     NO_OPEN_SUPPORT = 1 << 17
     PARALLEL_DIROPS = 1 << 18
     ABORT_ERROR = 1 << 21
@@ -103,6 +102,9 @@ class SetAttr(enum.IntFlag):
     MTIME_NOW = 1 << 8
     KILL_SUIDGID = 1 << 11
 
+
+WRITE_CACHE = 1 << 0
+"""FUSE_WRITE_CACHE in WriteIn.write_flags: a page that a mapping has changed, not a write(2)."""
 
 WRITE_KILL_SUIDGID = 1 << 2
 """FUSE_WRITE_KILL_SUIDGID in WriteIn.write_flags: the writer may not keep set-id bits."""

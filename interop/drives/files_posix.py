@@ -10,6 +10,7 @@ from pathlib import Path
 
 from interop.drives import libc_posix, stored_posix, tree_posix
 from interop.drives.backend import Found
+from interop.drives.changes import ATTRIBUTES, MODIFIED
 from interop.drives.constants import SetAttr
 from interop.drives.metadata import (
     NOTHING_STORED,
@@ -22,6 +23,7 @@ from interop.drives.metadata import (
 from interop.drives.nodes import Node
 from interop.drives.protocol import SetattrIn
 from interop.drives.replies import Attributes, FileSystem
+from interop.drives.watches import Watcher
 
 assert sys.platform != "win32"
 
@@ -44,10 +46,12 @@ class PosixFiles:
         limits: tree_posix.Limits | None = None,
         max_io: int = 1 << 20,
         first_node: int = 2,
+        watcher: Watcher | None = None,
     ) -> None:
         fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.options = options or Options()
-        self.tree = tree_posix.Tree(fd, limits, first_node)
+        self.tree = tree_posix.Tree(fd, limits, first_node, watcher)
+        self.watches = self.tree.watches
         self._metadata = self.options.metadata
         self._buffer = memoryview(bytearray(max_io))
 
@@ -94,20 +98,51 @@ class PosixFiles:
         if self._metadata and kind in (stat.S_IFREG, stat.S_IFDIR):
             stored = stored_posix.read(tree_posix.proc_path(directory) + b"/" + host, through=False)
         node = self.tree.nodes.found(parent, host, tree_posix.identity(status), kind)
-        return Found(node.id, self._shown(status, stored))
+        if kind == stat.S_IFDIR and not node.watched and self.watches.has_room():
+            status = self._watched(node, status)
+        return self._told(node, status, self._shown(status, stored))
 
-    def getattr(self, node: int) -> Attributes:
+    def _watched(self, node: Node, status: os.stat_result) -> os.stat_result:
+        """Watch a directory that was only found yet: mostly it is looked into next.
+
+        What it is like has to be asked again then: it may have changed just before.
+        """
+        try:
+            with self.tree.held(node) as fd:
+                if self.watches.enter(node, fd, may_evict=False):
+                    return os.fstat(fd)
+        except OSError:
+            pass  # it is gone, or another; whoever looks into it will be told
+        return status
+
+    def getattr(self, node: int) -> Found:
         """GETATTR."""
         known = self.tree.node(node)
         status = self.tree.status(known)
-        return self._shown(status, self._stored(known) if self._metadata else NOTHING_STORED)
+        stored = self._stored(known) if self._metadata else NOTHING_STORED
+        return self._told(known, status, self._shown(status, stored))
+
+    @staticmethod
+    def _told(node: Node, status: os.stat_result, attributes: Attributes) -> Found:
+        """What the kernel is told of `node`, and what of it will be reported when it changes.
+
+        A directory's attributes change with what is in it. A file's change by any of its names,
+        of which others may be where nobody watches.
+        """
+        parent = node.parent
+        is_seen = parent is not None and parent.watched
+        if node.kind == stat.S_IFDIR:
+            return Found(node.id, attributes, is_seen, node.watched)
+        is_seen = is_seen and status.st_nlink == 1
+        return Found(node.id, attributes, is_seen, is_seen)
 
     # Changes to a file
 
-    def setattr(self, node: int, change: SetattrIn) -> Attributes:
+    def setattr(self, node: int, change: SetattrIn) -> Found:
         """SETATTR: size, then mode and owners, then times, so that the times stay as asked."""
         known = self.tree.node(node)
         valid = change.valid
+        self._own(known, MODIFIED | ATTRIBUTES)
         if valid & SetAttr.SIZE:
             os.ftruncate(self.tree.file(known, write=True), change.size)
         if valid & (SetAttr.MODE | SetAttr.UID | SetAttr.GID | SetAttr.KILL_SUIDGID):
@@ -120,7 +155,16 @@ class PosixFiles:
                     _time(valid, SetAttr.ATIME, SetAttr.ATIME_NOW, change.atime, change.atimensec),
                     _time(valid, SetAttr.MTIME, SetAttr.MTIME_NOW, change.mtime, change.mtimensec),
                 )
-        return self.getattr(node)
+        found = self.getattr(node)
+        if found.attributes_kept:
+            self.watches.told = found
+        return found
+
+    def _own(self, node: Node, kind: int) -> None:
+        """The server is about to change `node` itself."""
+        self.watches.own(node.parent, node.name, kind)
+        if node.watched:
+            self.watches.own(node, b"", kind)
 
     def _set_owners(self, node: Node, change: SetattrIn) -> None:
         if node.kind not in (stat.S_IFREG, stat.S_IFDIR):
@@ -158,6 +202,7 @@ class PosixFiles:
         """WRITE."""
         known = self.tree.node(node)
         fd = self.tree.file(known, write=True)
+        self.watches.own(known.parent, known.name, MODIFIED | ATTRIBUTES)
         if kill_set_ids and self._metadata:
             self._kill_set_ids(fd)
         done = 0
@@ -186,7 +231,9 @@ class PosixFiles:
 
     def fallocate(self, node: int, mode: int, offset: int, length: int) -> None:
         """FALLOCATE."""
-        fd = self.tree.file(self.tree.node(node), write=True)
+        known = self.tree.node(node)
+        fd = self.tree.file(known, write=True)
+        self._own(known, MODIFIED)
         libc_posix.fallocate(fd, mode, offset, length)
 
     def lseek(self, node: int, offset: int, whence: int) -> int:
@@ -197,7 +244,9 @@ class PosixFiles:
 
     def copy(self, source: int, offset: int, target: int, target_offset: int, length: int) -> int:
         """COPY_FILE_RANGE, a part at most: the caller comes again for the rest."""
-        into = self.tree.file(self.tree.node(target), write=True)
+        written = self.tree.node(target)
+        into = self.tree.file(written, write=True)
+        self._own(written, MODIFIED)
         out_of = self.tree.file(self.tree.node(source), write=False)
         return os.copy_file_range(out_of, into, min(length, 1 << 28), offset, target_offset)
 
@@ -226,7 +275,9 @@ class PosixFiles:
     def setxattr(self, node: int, name: bytes, value: bytes, flags: int) -> None:
         """SETXATTR."""
         stored_posix.check(name)
-        with self.tree.held(self.tree.node(node)) as fd:
+        known = self.tree.node(node)
+        self._own(known, ATTRIBUTES)
+        with self.tree.held(known) as fd:
             os.setxattr(tree_posix.proc_path(fd), name, value, flags)
 
     def listxattr(self, node: int) -> bytes:
@@ -237,7 +288,9 @@ class PosixFiles:
     def removexattr(self, node: int, name: bytes) -> None:
         """REMOVEXATTR."""
         stored_posix.check(name)
-        with self.tree.held(self.tree.node(node)) as fd:
+        known = self.tree.node(node)
+        self._own(known, ATTRIBUTES)
+        with self.tree.held(known) as fd:
             os.removexattr(tree_posix.proc_path(fd), name)
 
 

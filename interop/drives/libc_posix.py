@@ -30,6 +30,8 @@ _libc.renameat2.argtypes = (
     ctypes.c_char_p,
     ctypes.c_uint,
 )
+# struct statfs begins with f_type, a long, and is 120 bytes long (asm-generic/statfs.h).
+_libc.fstatfs.argtypes = (ctypes.c_int, ctypes.POINTER(ctypes.c_long * 32))
 _libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 _libc.utimensat.argtypes = (
     ctypes.c_int,
@@ -48,6 +50,13 @@ def _check(result: int) -> None:
 def rename(directory: int, name: bytes, newdirectory: int, newname: bytes, flags: int) -> None:
     """renameat2(2)."""
     _check(_libc.renameat2(directory, name, newdirectory, newname, flags))
+
+
+def filesystem_type(fd: int) -> int:
+    """What kind of file system `fd` is on: f_type of fstatfs(2), see linux/magic.h."""
+    buffer = (ctypes.c_long * 32)()
+    _check(_libc.fstatfs(fd, ctypes.byref(buffer)))
+    return int(buffer[0]) & 0xFFFF_FFFF
 
 
 def fallocate(fd: int, mode: int, offset: int, length: int) -> None:

@@ -26,9 +26,10 @@ class Node:
     `parent` is None for the root and for what has no known name (any more); `name` is the host's.
     `lookups` is how often the kernel was told of it and has not forgotten it; `children` are the
     nodes last found in it: while it has either, the node stays. `kind` is its S_IFMT on the host.
+    `watched` is whether every change in this directory is reported (interop.drives.watches).
     """
 
-    __slots__ = ("children", "id", "identity", "kind", "lookups", "name", "parent")
+    __slots__ = ("children", "id", "identity", "kind", "lookups", "name", "parent", "watched")
 
     def __init__(self, number: int, identity: Identity, kind: int) -> None:
         self.id = number
@@ -38,6 +39,7 @@ class Node:
         self.name = b""
         self.lookups = 0
         self.children: dict[bytes, Node] = {}
+        self.watched = False
 
 
 class NodeTable:

@@ -99,10 +99,15 @@ def header(unique: int, payload_size: int, error: int = 0) -> bytes:
     return _HEADER.pack(_HEADER.size + payload_size, -error, unique)
 
 
-def entry(node: int, attributes: Attributes, lifetime_s: float) -> bytes:
-    """struct fuse_entry_out: `node` is the name's, for `lifetime_s`."""
+def entry(
+    node: int, attributes: Attributes, lifetime_s: float, attributes_lifetime_s: float
+) -> bytes:
+    """struct fuse_entry_out: `node` is the name's, for `lifetime_s`, and like this for its own."""
     whole, fraction = _split(lifetime_s)
-    return _ENTRY.pack(node, 0, whole, whole, fraction, fraction, *_fields(attributes))
+    if attributes_lifetime_s == lifetime_s:
+        return _ENTRY.pack(node, 0, whole, whole, fraction, fraction, *_fields(attributes))
+    for_whole, for_fraction = _split(attributes_lifetime_s)
+    return _ENTRY.pack(node, 0, whole, for_whole, fraction, for_fraction, *_fields(attributes))
 
 
 def no_such_entry(lifetime_s: float) -> bytes:
@@ -211,18 +216,17 @@ WANTED = (
 """Asked for where the kernel offers it. Locks are not: flock(2) and fcntl(2) stay in the guest."""
 
 
-def negotiate(offer: InitIn, *, max_write: int, writeback: bool = False) -> tuple[Agreement, bytes]:
+def negotiate(offer: InitIn, *, max_write: int) -> tuple[Agreement, bytes]:
     """What to use of `offer`, and the answer (struct fuse_init_out); `max_write` in bytes.
 
-    `writeback` lets the kernel gather writes. It then keeps its own idea of a file's size and
+    FUSE_WRITEBACK_CACHE is not asked for: the kernel would keep its own idea of a file's size and
     modification time for as long as it knows the file, whatever the host says (docs/drives.md §3).
 
     Raises VersionError where the kernel is too old.
     """
     if offer.major != MAJOR or offer.minor < OLDEST_MINOR:
         raise VersionError(offer.major, offer.minor)
-    wanted = WANTED | (Init.WRITEBACK_CACHE if writeback else Init(0))
-    features = wanted & Init(offer.flags & 0xFFFF_FFFF)
+    features = WANTED & Init(offer.flags & 0xFFFF_FFFF)
     minor = min(offer.minor, MINOR)
     answer = _INIT.pack(
         MAJOR,

@@ -1,7 +1,7 @@
 """One mount's request loop: receive, decode, let the backend do it, reply.
 
-One thread does all of it. Notifications may be sent from another one, and have to be: while the
-kernel drops what a notification names it can wait for a request that this thread has yet to answer.
+One thread does all of it, and between two requests looks after what else there is: so what the
+kernel was told, and that it has changed since, are sent in that order.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from interop.drives import replies
 from interop.drives.backend import Backend, Caller, Found
-from interop.drives.constants import FSYNC_DATA_ONLY, WRITE_KILL_SUIDGID, Opcode
+from interop.drives.constants import FSYNC_DATA_ONLY, WRITE_CACHE, WRITE_KILL_SUIDGID, Opcode
 from interop.drives.errors import ProtocolError
 from interop.drives.metadata import Options
 from interop.drives.protocol import (
@@ -47,8 +47,15 @@ BUFFER_SIZE = MAX_WRITE + 4096
 _MOST_LISTED = 1 << 16
 """Bytes of one READDIR reply: each entry in it is a look-up, and others are waiting meanwhile."""
 
+KEPT_S = 3600.0
+"""How long the kernel may go by what it is told the changes of. Not for ever: it costs nothing to
+ask once an hour, and would heal what a bug or a lost message has left behind."""
+
 Reply = bytes | memoryview
 _Handler = Callable[[Header, Any], Reply | None]
+
+Between = Callable[[], float | None]
+"""Called between requests; says for how long at most to wait for the next one, in seconds."""
 
 _MUTATING = frozenset(
     {
@@ -74,8 +81,8 @@ _MUTATING = frozenset(
 class Port(Protocol):
     """What the server needs of a transport (interop.drives.transport_posix.Transport)."""
 
-    def receive(self) -> memoryview | None:
-        """The next request, or None at the end."""
+    def receive(self, timeout_s: float | None = None) -> memoryview | None:
+        """The next request, None at the end, or an empty view where none has come."""
 
     def send(self, parts: Sequence[Reply]) -> None:
         """Send one message."""
@@ -84,8 +91,9 @@ class Port(Protocol):
 class Server:
     """Serves `backend` over `port`; the caller closes both.
 
-    `lifetime_s` is how long the kernel may go by an answer; it can be changed at any time, by any
-    thread, and counts from the next answer on. `options` has to be the backend's.
+    `lifetime_s` is how long the kernel may go by an answer, `kept_lifetime_s` how long where it is
+    told of changes; both can be changed at any time and count from the next answer on. `options`
+    has to be the backend's.
     """
 
     def __init__(
@@ -95,35 +103,32 @@ class Server:
         options: Options,
         *,
         lifetime_s: float = 1.0,
-        writeback: bool = False,
+        kept_lifetime_s: float = KEPT_S,
     ) -> None:
         self.lifetime_s = lifetime_s
+        self.kept_lifetime_s = kept_lifetime_s
         self.agreement: replies.Agreement | None = None
         self._port = port
         self._backend = backend
-        self._writeback = writeback
         self._ended = False
         self._handlers = self._table(options)
 
-    def serve(self) -> None:
-        """Answer requests until the mount ends.
+    def serve(self, between: Between | None = None) -> None:
+        """Answer requests until the mount ends; `between` is called after each.
 
         Raises ProtocolError or VersionError where the peer is no kernel that can be served, and
         OSError where the transport fails; in each case this mount is over, and it alone.
         """
         receive, answer = self._port.receive, self._answer
+        timeout_s = between() if between is not None else None
         while not self._ended:
-            request = receive()
+            request = receive(timeout_s)
             if request is None:
                 return
-            answer(request)
-
-    def notify(self, message: bytes) -> None:
-        """Send what replies.invalidate_entry() and its like made. Not from serve()'s thread.
-
-        Raises OSError, with ENOENT where the kernel does not know the node or the name.
-        """
-        self._port.send([message])
+            if request:
+                answer(request)
+            if between is not None:
+                timeout_s = between()
 
     def _answer(self, request: memoryview) -> None:
         header, body = decode(request)
@@ -193,9 +198,7 @@ class Server:
     def _init(self, header: Header, body: InitIn) -> Reply:
         if self.agreement is not None:
             raise ProtocolError("a second INIT", opcode=header.opcode)
-        self.agreement, answer = replies.negotiate(
-            body, max_write=MAX_WRITE, writeback=self._writeback
-        )
+        self.agreement, answer = replies.negotiate(body, max_write=MAX_WRITE)
         return answer
 
     def _destroy(self, header: Header, body: object) -> Reply:
@@ -207,21 +210,32 @@ class Server:
             self._backend.forget(node or header.nodeid, lookups)
 
     def _entry(self, found: Found) -> bytes:
-        return replies.entry(found.node, found.attributes, self.lifetime_s)
+        return replies.entry(
+            found.node,
+            found.attributes,
+            self.kept_lifetime_s if found.name_kept else self.lifetime_s,
+            self.kept_lifetime_s if found.attributes_kept else self.lifetime_s,
+        )
+
+    def _attributes(self, found: Found) -> bytes:
+        lifetime_s = self.kept_lifetime_s if found.attributes_kept else self.lifetime_s
+        return replies.attributes_out(found.attributes, lifetime_s)
 
     def _lookup(self, header: Header, body: Name) -> Reply:
         try:
             return self._entry(self._backend.lookup(header.nodeid, body.name))
         except FileNotFoundError:
-            if not self.lifetime_s:
+            is_kept = self._backend.absence_kept(header.nodeid, body.name)
+            lifetime_s = self.kept_lifetime_s if is_kept else self.lifetime_s
+            if not lifetime_s:
                 raise
-            return replies.no_such_entry(self.lifetime_s)
+            return replies.no_such_entry(lifetime_s)
 
     def _getattr(self, header: Header, body: object) -> Reply:
-        return replies.attributes_out(self._backend.getattr(header.nodeid), self.lifetime_s)
+        return self._attributes(self._backend.getattr(header.nodeid))
 
     def _setattr(self, header: Header, body: SetattrIn) -> Reply:
-        return replies.attributes_out(self._backend.setattr(header.nodeid, body), self.lifetime_s)
+        return self._attributes(self._backend.setattr(header.nodeid, body))
 
     def _symlink(self, header: Header, body: SymlinkIn) -> Reply:
         made = self._backend.symlink(_caller(header), header.nodeid, body.name, body.target)
@@ -260,6 +274,14 @@ class Server:
         return self._backend.read(header.nodeid, body.offset, min(body.size, MAX_WRITE))
 
     def _write(self, header: Header, body: WriteIn) -> Reply:
+        if body.write_flags & WRITE_CACHE:
+            # Pages never reach beyond the end of the file that was mapped. If they do, the host
+            # has made it shorter since, and it must not get back what that took away.
+            end = self._backend.getattr(header.nodeid).attributes.size
+            self._backend.write(
+                header.nodeid, body.offset, body.data[: max(0, end - body.offset)], False
+            )
+            return replies.write_out(len(body.data))
         kill = bool(body.write_flags & WRITE_KILL_SUIDGID)
         return replies.write_out(
             self._backend.write(header.nodeid, body.offset, body.data, kill),

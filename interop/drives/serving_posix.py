@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import sys
 from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from interop.drives import backend_posix, transport_posix
+from interop.drives import backend_posix, transport_posix, tree_posix, watcher_posix
 from interop.drives.constants import ROOT_ID
 from interop.drives.metadata import Options
+from interop.drives.mount import Mount
 from interop.drives.names import to_linux
 from interop.drives.replies import invalidate_entry, invalidate_inode
-from interop.drives.server import BUFFER_SIZE, Server
+from interop.drives.server import BUFFER_SIZE
 from wire.preamble import ECHO, MAGIC, PreambleScanner
 
 assert sys.platform != "win32"
@@ -23,10 +26,7 @@ def serve(arguments: Namespace, options: Options) -> None:
 
     Raises DriveError, OSError.
     """
-    backend = backend_posix.PosixBackend(
-        Path(arguments.root), options, first_node=arguments.first_node
-    )
-    try:
+    with served(Path(arguments.root), options, arguments.first_node) as (backend, watcher):
         os.set_blocking(arguments.fd, True)
         transport = transport_posix.StreamTransport(arguments.fd, arguments.fd, BUFFER_SIZE)
         rest = greet(arguments.fd, bytes.fromhex(arguments.nonce))
@@ -34,9 +34,51 @@ def serve(arguments: Namespace, options: Options) -> None:
         print("serving", flush=True)  # the service's first word of it
         if arguments.recovering:
             _forget_all(transport, os.fsencode(arguments.root))
-        Server(transport, backend, options).serve()
+        mount = Mount(transport, backend, options, backend.watches, watcher, on_state=_tell_state)
+        mount.serve()
+
+
+@contextmanager
+def served(
+    root: Path,
+    options: Options,
+    first_node: int = ROOT_ID + 1,
+    *,
+    limits: tree_posix.Limits | None = None,
+) -> Iterator[tuple[backend_posix.PosixBackend, watcher_posix.InotifyWatcher | None]]:
+    """A backend of `root`, and what watches it unless it cannot be. Raises OSError."""
+    watcher = _watcher(root)
+    try:
+        limits = limits or tree_posix.Limits(watches=watcher_posix.default_limit())
+        backend = backend_posix.PosixBackend(
+            root, options, limits=limits, first_node=first_node, watcher=watcher
+        )
+        try:
+            yield backend, watcher
+        finally:
+            backend.close()
     finally:
-        backend.close()
+        if watcher is not None:
+            watcher.close()
+
+
+def _watcher(root: Path) -> watcher_posix.InotifyWatcher | None:
+    """What watches `root`; None where its changes are not reported, or inotify has no room."""
+    fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        watcher = watcher_posix.InotifyWatcher()
+        if watcher.is_watchable(fd, os.fstat(fd).st_dev):
+            return watcher
+        watcher.close()
+    except OSError:
+        pass
+    finally:
+        os.close(fd)
+    return None
+
+
+def _tell_state(state: str, text: str) -> None:
+    print(f"{state}: {text}" if text else state, flush=True)  # for the service
 
 
 def _forget_all(transport: transport_posix.StreamTransport, root: bytes) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import queue
+import select
 import sys
 import threading
 from collections.abc import Sequence
@@ -19,26 +21,66 @@ _LENGTH = Struct("<I")
 
 Buffer = bytes | memoryview
 
+NOTHING = memoryview(b"")
+"""What receive() returns where no request came: time is up, or something else wants a look."""
+
+_MOST_AT_ONCE = 512
+"""Notifications in one writev(2)."""
+
+_MOST_UNPOLLED = 64
+"""Requests that are there already are taken without a look at what else there is, so many times."""
+
 
 class Transport(Protocol):
-    """Carries whole messages; send() may be called by any thread, receive() by one."""
+    """Carries whole messages; send() may be called by any thread, the others by one."""
 
-    def receive(self) -> memoryview | None:
-        """The next request, good until the next call; None at the end. Raises OSError."""
+    def attend(self, fd: int) -> None:
+        """Have receive() return when `fd` is readable, too."""
+
+    def receive(self, timeout_s: float | None = None) -> memoryview | None:
+        """The next request, good until the next call; None at the end, or NOTHING.
+
+        Waits for `timeout_s`, None for ever. Raises OSError.
+        """
 
     def send(self, parts: Sequence[Buffer]) -> None:
         """Send one message, in parts. Raises OSError."""
 
+    def notify(self, messages: Sequence[bytes]) -> None:
+        """Send notifications, behind what was sent before and in order. Raises OSError."""
+
+
+def _timeout_ms(timeout_s: float | None) -> int | None:
+    return None if timeout_s is None else max(0, round(timeout_s * 1000))
+
 
 class DeviceTransport:
-    """/dev/fuse, open as `fd`, which stays the caller's; requests of up to `size` bytes."""
+    """/dev/fuse, open as `fd`, which stays the caller's; requests of up to `size` bytes.
+
+    Notifications are written by a thread: while the kernel drops what one names it can wait for
+    a request that receive()'s thread has yet to answer.
+    """
 
     def __init__(self, fd: int, size: int) -> None:
         self._fd = fd
         self._buffer = memoryview(bytearray(size))
+        self._poll: select.poll | None = None
+        self._notifications: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._notifier: threading.Thread | None = None
 
-    def receive(self) -> memoryview | None:
+    def attend(self, fd: int) -> None:
+        """Have receive() return when `fd` is readable, too."""
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(self._fd, select.POLLIN)
+        self._poll.register(fd, select.POLLIN)
+
+    def receive(self, timeout_s: float | None = None) -> memoryview | None:
         """The next request; None once the file system is not mounted any more."""
+        if self._poll is not None:
+            ready = self._poll.poll(_timeout_ms(timeout_s))
+            if all(fd != self._fd for fd, _ in ready):
+                return NOTHING
         while True:
             try:
                 return self._buffer[: os.readv(self._fd, [self._buffer])]
@@ -48,6 +90,23 @@ class DeviceTransport:
                 # ENOENT: the request was interrupted before it could be read (fuse(4)).
                 if error.errno not in (errno.ENOENT, errno.EINTR, errno.EAGAIN):
                     raise
+
+    def notify(self, messages: Sequence[bytes]) -> None:
+        """Have notifications written, in order."""
+        if self._notifier is None:
+            self._notifier = threading.Thread(target=self._write_notifications, daemon=True)
+            self._notifier.start()
+        for message in messages:
+            self._notifications.put(message)
+
+    def _write_notifications(self) -> None:
+        while True:
+            try:
+                os.write(self._fd, self._notifications.get())
+            except OSError as error:
+                if error.errno in (errno.ENODEV, errno.EBADF):
+                    return
+                # Anything else: the kernel knows nothing of what was named, which is as well.
 
     def send(self, parts: Sequence[Buffer]) -> None:
         """One writev(2) is one message; a request that was interrupted needs no reply."""
@@ -71,14 +130,32 @@ class StreamTransport:
         self._start = 0
         self._end = 0
         self._sending = threading.Lock()
+        self._poll: select.poll | None = None
+        self._unpolled = 0
+
+    def attend(self, fd: int) -> None:
+        """Have receive() return when `fd` is readable, too."""
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(self._read_fd, select.POLLIN)
+        self._poll.register(fd, select.POLLIN)
 
     def prefill(self, received: bytes) -> None:
         """Begin with `received`, at most `size` bytes, which were read from the stream before."""
         self._buffer[: len(received)] = received
         self._end = len(received)
 
-    def receive(self) -> memoryview | None:
+    def receive(self, timeout_s: float | None = None) -> memoryview | None:
         """The next request; None where the stream ends between two of them."""
+        if self._poll is not None:
+            if not self._is_at_hand():
+                ready = self._poll.poll(_timeout_ms(timeout_s))
+                if all(fd != self._read_fd for fd, _ in ready):
+                    return NOTHING
+            else:
+                self._unpolled += 1
+                if self._unpolled % _MOST_UNPOLLED == 0:
+                    return NOTHING
         if not self._fill(_LENGTH.size):
             return None
         (length,) = _LENGTH.unpack_from(self._buffer, self._start)
@@ -89,6 +166,13 @@ class StreamTransport:
         request = self._buffer[self._start : self._start + length]
         self._start += length
         return request
+
+    def _is_at_hand(self) -> bool:
+        """Whether all of the next request was read already."""
+        there = self._end - self._start
+        if there < _LENGTH.size:
+            return False
+        return bool(there >= _LENGTH.unpack_from(self._buffer, self._start)[0])
 
     def _fill(self, count: int) -> bool:
         """Have `count` bytes from the start on; False where the stream ends before the first."""
@@ -104,6 +188,11 @@ class StreamTransport:
                 raise ProtocolError("the stream ended within a request")
             self._end += got
         return True
+
+    def notify(self, messages: Sequence[bytes]) -> None:
+        """Send notifications: what reads the other end passes them on without waiting."""
+        for start in range(0, len(messages), _MOST_AT_ONCE):
+            self.send([b"".join(messages[start : start + _MOST_AT_ONCE])])
 
     def send(self, parts: Sequence[Buffer]) -> None:
         """All of the message, before any other thread's."""

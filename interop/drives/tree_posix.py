@@ -16,7 +16,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from interop.drives.changes import WRITTEN
 from interop.drives.nodes import Cache, Node, NodeTable
+from interop.drives.watches import Watcher, Watches
 
 assert sys.platform != "win32"
 
@@ -31,16 +33,19 @@ _FILE_HELD = _FILE & ~os.O_NOFOLLOW
 class Limits:
     """How many descriptors one mount may hold: directories, files, and removed files in use.
 
-    Together below the soft limit of 1,024 that most systems start a process with.
+    Together below the soft limit of 1,024 that most systems start a process with. `watches` is
+    how many directories it may watch.
     """
 
     directories: int = 192
     files: int = 192
     removed: int = 512
+    watches: int = 4096
 
 
 @dataclass(frozen=True)
 class _Handle:
+    node: Node
     fd: int
     writable: bool
 
@@ -66,15 +71,27 @@ class Tree:
     Methods raise OSError: ESTALE for a node that is unknown, or is not where it was.
     """
 
-    def __init__(self, root: int, limits: Limits | None = None, first_node: int = 2) -> None:
+    def __init__(
+        self,
+        root: int,
+        limits: Limits | None = None,
+        first_node: int = 2,
+        watcher: Watcher | None = None,
+    ) -> None:
         limits = limits or Limits()
         status = os.fstat(root)
         self.root = root
         self.nodes = NodeTable(identity(status), stat.S_IFMT(status.st_mode), first_node)
+        self.watches = Watches(self.nodes, watcher, limit=limits.watches)
         self._directories: Cache[int, int] = Cache(limits.directories, os.close)
-        self._files: Cache[int, _Handle] = Cache(limits.files, lambda handle: os.close(handle.fd))
+        self._files: Cache[int, _Handle] = Cache(limits.files, self._close)
         self._removed: dict[int, int] = {}
         self._most_removed = limits.removed
+
+    def _close(self, handle: _Handle) -> None:
+        if handle.writable:
+            self.watches.own(handle.node.parent, handle.node.name, WRITTEN)
+        os.close(handle.fd)
 
     def close(self) -> None:
         """Close everything, the root too."""
@@ -192,7 +209,7 @@ class Tree:
         if identity(status) != node.identity or not stat.S_ISREG(status.st_mode):
             os.close(fd)
             raise stale()
-        self._files.put(node.id, _Handle(fd, write))
+        self._files.put(node.id, _Handle(node, fd, write))
         return fd
 
     def _open_file(self, node: Node, access: int) -> int:
@@ -211,7 +228,7 @@ class Tree:
 
     def opened(self, node: Node, fd: int) -> None:
         """Keep `fd`, open for reading and writing on the new file `node`."""
-        self._files.put(node.id, _Handle(fd, True))
+        self._files.put(node.id, _Handle(node, fd, True))
 
     def keep(self, node: Node) -> bool:
         """Hold on to `node`, whose name is about to go: the guest may have it open.
@@ -236,11 +253,13 @@ class Tree:
         status = os.fstat(self._removed[node.id])
         if status.st_nlink == 0 or stat.S_ISDIR(status.st_mode):
             self.nodes.orphaned(node)
+            self.watches.leave(node)
 
     def forget(self, number: int, lookups: int) -> None:
         """The kernel takes back `lookups` of the node of that number."""
         node = self.nodes.forget(number, lookups)
         if node is not None:
             self.release(node)
+            self.watches.leave(node)
             self._directories.discard(node.id)
             self._files.discard(node.id)

@@ -7,15 +7,23 @@ import multiprocessing
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from interop.drives import backend_posix, transport_posix
+from interop.drives import (
+    backend_posix,
+    serving_posix,
+    transport_posix,
+    tree_posix,
+    watcher_posix,
+)
+from interop.drives.constants import Opcode
 from interop.drives.metadata import Options
+from interop.drives.mount import Mount
 from interop.drives.server import BUFFER_SIZE, Server
 
 if sys.platform == "win32":
@@ -33,13 +41,70 @@ class Mounted:
     root: Path
     path: Path
     device: int
+    pid: int
+    counts: ctypes.Array[ctypes.c_long]
+    log: Path
+
+    def states(self) -> list[str]:
+        """The states that the mount has been in."""
+        return self.log.read_text().split() if self.log.exists() else []
+
+    def messages(self) -> int:
+        """How many requests and notifications there were; what the kernel forgot is not counted."""
+        return sum(self.counts)
+
+    def notifications(self) -> int:
+        """How many notifications the server has sent."""
+        return self.counts[0]
 
 
-def _serve(fd: int, root: Path, options: Options, lifetime_s: float, writeback: bool) -> None:
-    backend = backend_posix.PosixBackend(root, options)
-    transport = transport_posix.DeviceTransport(fd, BUFFER_SIZE)
-    Server(transport, backend, options, lifetime_s=lifetime_s, writeback=writeback).serve()
-    backend.close()
+class _Counting(transport_posix.DeviceTransport):
+    """Counts requests by their opcode, and notifications under 0."""
+
+    def __init__(self, fd: int, counts: ctypes.Array[ctypes.c_long]) -> None:
+        super().__init__(fd, BUFFER_SIZE)
+        self._counts = counts
+
+    def receive(self, timeout_s: float | None = None) -> memoryview | None:
+        request = super().receive(timeout_s)
+        if request:
+            opcode = request[4]
+            if opcode not in (Opcode.FORGET, Opcode.BATCH_FORGET):
+                self._counts[opcode] += 1
+        return request
+
+    def notify(self, messages: Sequence[bytes]) -> None:
+        self._counts[0] += len(messages)
+        super().notify(messages)
+
+
+@dataclass(frozen=True)
+class Serving:
+    """How a mount is served. With `lifetime_s` nothing is watched, and all is kept for so long."""
+
+    options: Options
+    lifetime_s: float | None
+    watches: int
+    watchable: bool
+
+
+def _serve(transport: transport_posix.DeviceTransport, root: Path, log: Path, how: Serving) -> None:
+    options = how.options
+    if how.lifetime_s is not None:
+        backend = backend_posix.PosixBackend(root, options)
+        Server(transport, backend, options, lifetime_s=how.lifetime_s).serve()
+        backend.close()
+        return
+    if not how.watchable:
+        watcher_posix.InotifyWatcher.WATCHABLE = frozenset()
+
+    def on_state(state: str, text: str) -> None:
+        with log.open("a") as stream:
+            stream.write(state + "\n")
+
+    limits = tree_posix.Limits(watches=how.watches)
+    with serving_posix.served(root, options, limits=limits) as (backend, watcher):
+        Mount(transport, backend, options, backend.watches, watcher, on_state=on_state).serve()
 
 
 @contextmanager
@@ -47,8 +112,9 @@ def mounted(
     directory: Path,
     options: str = "",
     *,
-    lifetime_s: float = 1.0,
-    writeback: bool = False,
+    lifetime_s: float | None = None,
+    watches: int = 4096,
+    watchable: bool = True,
 ) -> Iterator[Mounted]:
     """Mount `directory`/root at `directory`/mnt, served by a process of its own.
 
@@ -63,9 +129,12 @@ def mounted(
     if libc.mount(b"drive", os.fsencode(path), b"fuse.drvfs", 0, data.encode()):
         os.close(fd)
         raise OSError(ctypes.get_errno(), "cannot mount /dev/fuse: the tests need root")
-    process = multiprocessing.get_context("fork").Process(
-        target=_serve, args=(fd, root, Options.parse(options), lifetime_s, writeback)
-    )
+    context = multiprocessing.get_context("fork")
+    counts = context.RawArray(ctypes.c_long, 64)
+    transport = _Counting(fd, counts)
+    how = Serving(Options.parse(options), lifetime_s, watches, watchable)
+    log = directory / "states"
+    process = context.Process(target=_serve, args=(transport, root, log, how))
     process.start()
 
     def end() -> None:
@@ -78,7 +147,8 @@ def mounted(
     ending = threading.Thread(target=end)
     ending.start()
     try:
-        yield Mounted(root, path, fd)
+        assert process.pid is not None
+        yield Mounted(root, path, fd, process.pid, counts, log)
     finally:
         libc.umount2(os.fsencode(path), _DETACH)
         ending.join()

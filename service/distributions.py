@@ -246,6 +246,9 @@ class DistributionManager:
         except VmError as error:
             delete_disk(path)
             raise ServiceError(failures.IMPORT_FAILED, error.message, hint=error.hint) from error
+        except ValueError as error:
+            delete_disk(path)
+            raise impossible_size(error) from None
         return path
 
     @contextlib.asynccontextmanager
@@ -295,6 +298,12 @@ class DistributionManager:
             await self._stop_locked(record.identity, 0)
             self.registry.remove(record.identity)
             delete_disk(Path(record.disk))
+
+
+def impossible_size(error: ValueError) -> ServiceError:
+    """What a client is told whose disk no image can hold."""
+    hint = "--vhd-size and --resize take sizes such as 64GB, as does defaultVhdSize in .wslconfig."
+    return ServiceError(failures.INVALID_SIZE, str(error), hint=hint)
 
 
 def delete_disk(path: Path) -> None:

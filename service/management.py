@@ -10,7 +10,7 @@ from pathlib import Path
 
 from service.client import Client
 from service.diskformats import format_of
-from service.distributions import DistributionManager, delete_disk
+from service.distributions import DistributionManager, delete_disk, impossible_size
 from service.errors import ServiceError
 from service.machine import Machine
 from service.registry import Record
@@ -80,8 +80,12 @@ class Management:
         record = self._registry.find(request.name)
         link = await self._machine.ensure_running(client.progress)
         async with self._stopped(record):
-            with _vm_errors():
-                await resize_disk(self._machine.vm.spec.qemu, Path(record.disk), request.size_bytes)
+            try:
+                with _vm_errors():
+                    qemu = self._machine.vm.spec.qemu
+                    await resize_disk(qemu, Path(record.disk), request.size_bytes)
+            except ValueError as error:
+                raise impossible_size(error) from None
             client.progress("Checking and growing the file system")
             async with self._distributions.plugged_disk(record.identity, Path(record.disk)):
                 await link.request(CheckDisk(disk=record.identity), Done, _CHECK_TIMEOUT_S)

@@ -161,9 +161,24 @@ def test_a_disk_grows(cli: Isthmus, tiny_tar: Path, tmp_path: Path) -> None:
         smaller = cli.run("--manage", "grower", "-r", "100MB")
         assert smaller.returncode == 255
         assert b"can only grow" in smaller.stderr
+        impossible = cli.run("--manage", "grower", "-r", "100TB")
+        assert impossible.returncode == 255
+        assert b"a disk of 109951162777600 bytes is not possible" in impossible.stderr
         assert cli.text("-d", "grower", "cat /root/mark") == "here"
     finally:
         cli.run("--unregister", "grower")
+
+
+def test_a_disk_that_cannot_be_is_refused(cli: Isthmus, tiny_tar: Path, tmp_path: Path) -> None:
+    before = cli.registered()
+    for size in ("12B", "100TB", "2MB"):  # the last can be made, but nothing fits into it
+        place = tmp_path / size
+        arguments = ["--install", "-f", str(tiny_tar), "--name", "odd", "-l", str(place)]
+        done = cli.run(*arguments, "--vhd-size", size)
+        assert done.returncode == 255
+        assert b"bug" not in done.stderr and b"Error code: Wsl/InstallDistro/" in done.stderr
+        assert not place.exists()
+    assert cli.registered() == before
 
 
 def test_a_fixed_disk_keeps_its_space_until_it_is_made_sparse(

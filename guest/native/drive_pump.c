@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/types.h>
 
 enum {
     EXIT_USAGE = 2,
@@ -35,6 +36,7 @@ int main(int argc, char **argv)
     struct pump pump = {.helper = -1};
     const char *stage = NULL;
     int mounted;
+    dev_t number;
     char line[128];
 
     report_set_program("drive-pump");
@@ -42,7 +44,7 @@ int main(int argc, char **argv)
     if (!pump_options_parse(argc, argv, &options))
         return EXIT_USAGE;
     pump.control = options.control;
-    pump.device = pump_mount(&options, &mounted, &stage);
+    pump.device = pump_mount(&options, &mounted, &number, &stage);
     if (pump.device < 0) {
         snprintf(line, sizeof line, "failed %d %s\n", errno, stage);
         tell(&options.ready, line, &mounted);

@@ -96,6 +96,21 @@ static int note_request(struct pump *pump)
     return STILL_RUNNING;
 }
 
+static void put_helper_first(struct pump *pump)
+{
+    unsigned char message[PUMP_HELPER_OUT_BYTES];
+    struct port *port = &pump->port;
+    size_t at = 0;
+
+    for (ssize_t got; at + sizeof message <= PORT_SPARE_BYTES &&
+                      (got = recv(pump->helper, message, sizeof message, MSG_DONTWAIT)) > 0;) {
+        memmove(port->out + at + (size_t)got, port->out + at, port->out_length - at);
+        memcpy(port->out + at, message, (size_t)got);
+        port->out_length += (size_t)got;
+        at += (size_t)got;
+    }
+}
+
 /* One request of the kernel's: to the server, or refused where there is none. */
 static int take_request(struct pump *pump)
 {
@@ -118,6 +133,9 @@ static int take_request(struct pump *pump)
     }
     port->out_length = (size_t)got;
     int status = note_request(pump);
+    /* What the helper has sent before it made this very request has to be before it. */
+    if (status == STILL_RUNNING && pump->helper >= 0)
+        put_helper_first(pump);
     if (status == STILL_RUNNING)
         (void)port_flush(port);
     return status;

@@ -3,6 +3,7 @@
 #include "io.h"
 #include "mount_api.h"
 #include "mountpoint.h"
+#include "pump_root.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -64,7 +65,7 @@ static int attach_apart(int mounted, struct pump_options *options)
     return errno == 0 ? 0 : -1;
 }
 
-int pump_mount(struct pump_options *options, int *mounted, const char **stage)
+int pump_mount(struct pump_options *options, int *mounted, dev_t *number, const char **stage)
 {
     int device = -1;
 
@@ -80,6 +81,8 @@ int pump_mount(struct pump_options *options, int *mounted, const char **stage)
             *mounted = sys_fsmount(context, FSMOUNT_CLOEXEC, options->attributes);
     }
     io_close(&context);
+    if (*mounted >= 0 && !root_read_device(*mounted, number))
+        io_close(mounted);
     if (*mounted >= 0 && options->target != NULL) {
         *stage = options->target;
         if (attach_apart(*mounted, options) < 0)

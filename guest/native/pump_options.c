@@ -13,6 +13,7 @@ enum {
     OPTION_SOURCE,
     OPTION_ATTRIBUTES,
     OPTION_READ_ONLY,
+    OPTION_INIT,
     OPTION_NAMESPACE,
     OPTION_TARGET,
     OPTION_CONTROL,
@@ -24,6 +25,7 @@ static const struct option OPTIONS[] = {
     {"source", required_argument, NULL, OPTION_SOURCE},
     {"attributes", required_argument, NULL, OPTION_ATTRIBUTES},
     {"read-only", no_argument, NULL, OPTION_READ_ONLY},
+    {"init", required_argument, NULL, OPTION_INIT},
     {"namespace", required_argument, NULL, OPTION_NAMESPACE},
     {"target", required_argument, NULL, OPTION_TARGET},
     {"control", required_argument, NULL, OPTION_CONTROL},
@@ -70,6 +72,11 @@ static bool take(int option, char *value, struct pump_options *options)
     case OPTION_READ_ONLY:
         options->read_only = true;
         return true;
+    case OPTION_INIT:
+        if (!parse_number(value, INT_MAX, &number))
+            return false;
+        options->init = (int)number;
+        return true;
     case OPTION_NAMESPACE:
         return parse_descriptor(value, &options->mount_namespace);
     case OPTION_TARGET:
@@ -99,6 +106,7 @@ bool pump_options_parse(int argc, char **argv, struct pump_options *options)
             return false;
         }
     bool complete = options->port != NULL && options->source != NULL &&
+                    options->init > 0 &&
                     options->control >= 0 && options->ready >= 0 &&
                     (options->mount_namespace >= 0) == (options->target != NULL);
     if (!complete || optind != argc)

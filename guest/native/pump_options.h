@@ -9,6 +9,7 @@ struct pump_options {
     const char *source;  /* what mountinfo shows as the source: the Windows path */
     unsigned attributes; /* MOUNT_ATTR_* of fsmount(2) */
     bool read_only;      /* the whole file system, not this mount of it alone */
+    int init;            /* pid 1 of the distribution, in this pid namespace */
     int mount_namespace; /* descriptor of the mount namespace to attach it in; -1: in none */
     char *target;        /* absolute path there, made where it is missing; cut and restored */
     int control;         /* datagram socket on which the agent speaks (pump_control.h) */

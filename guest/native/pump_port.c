@@ -66,7 +66,11 @@ bool port_open(struct port *port, const char *name, int timeout_ms)
     int64_t deadline = io_monotonic_ms() + timeout_ms;
     long wait_ms = FIRST_WAIT_MS;
 
-    *port = (struct port){.fd = -1, .in = malloc(PORT_IN_BYTES), .out = malloc(PORT_MESSAGE_BYTES)};
+    *port = (struct port){
+        .fd = -1,
+        .in = malloc(PORT_IN_BYTES),
+        .out = malloc(PORT_MESSAGE_BYTES + PORT_SPARE_BYTES),
+    };
     if (port->in == NULL || port->out == NULL)
         return false;
     for (;;) {

@@ -12,6 +12,7 @@ enum {
     /* A request or reply: 1 MiB of data (interop/drives/server.py, MAX_WRITE) and its headers. */
     PORT_MESSAGE_BYTES = (1 << 20) + 8192,
     PORT_IN_BYTES = 2 * PORT_MESSAGE_BYTES,
+    PORT_SPARE_BYTES = 4096, /* room in `out` for what goes before a message */
 };
 
 struct port {
@@ -19,7 +20,7 @@ struct port {
     unsigned char *in; /* received and not used yet: from in_start to in_end */
     size_t in_start;
     size_t in_end;
-    unsigned char *out; /* room for one message, of which bytes from out_sent on are to be sent */
+    unsigned char *out; /* room for a message and PORT_SPARE_BYTES; from out_sent on it is to be sent */
     size_t out_length;
     size_t out_sent;
 };

@@ -13,7 +13,7 @@ import os
 import secrets
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from interop.drives.errors import DriveError
@@ -26,6 +26,7 @@ from vm.machine import VirtualMachine
 from vm.process import ChildProcess, spawn
 from wire import failures
 from wire.agent import AnnounceDrive, DriveClosed, DriveOpened, EndDrive, OpenDrive
+from wire.client import MountedDrive
 from wire.common import Done
 from wire.preamble import NONCE_BYTES
 
@@ -87,10 +88,18 @@ class Drives:
         letters = find_roots(os.environ).letters()
         return tuple(letter for letter in letters if allowed is None or letter in allowed)
 
-    @property
-    def all(self) -> tuple[Drive, ...]:
-        """Those that are mounted, or about to be."""
-        return tuple(self._drives.values())
+    def status(self, names: Mapping[str, str]) -> tuple[MountedDrive, ...]:
+        """The mounts there are, for the user; `names` are those of distributions by identity."""
+        return tuple(
+            MountedDrive(
+                source=drive.root.source,
+                distribution=names.get(drive.request.distribution, ""),
+                place=drive.request.place,
+                directory=drive.root.directory,
+                state=drive.state,
+            )
+            for drive in self._drives.values()
+        )
 
     async def open(self, request: OpenDrive) -> DriveOpened:
         """Answer the agent: start a server for a mount. Raises ServiceError."""

@@ -78,6 +78,7 @@ class Service:
             self._distributions,
             self._lifetimes,
             self._ports,
+            self._drives,
             self._ending.set,
         )
 

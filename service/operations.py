@@ -17,6 +17,7 @@ from service.archiver import ArchiveRelay, FileFeed
 from service.archives import open_tar
 from service.client import Client
 from service.distributions import DistributionManager, delete_disk
+from service.drives import Drives
 from service.errors import ServiceError
 from service.lifetimes import MACHINE, Lifetimes
 from service.link import AgentLink
@@ -70,6 +71,7 @@ class Operations:
         distributions: DistributionManager,
         lifetimes: Lifetimes,
         ports: Ports,
+        drives: Drives,
         quit: Callable[[], None],
     ) -> None:
         self._places = places
@@ -77,6 +79,7 @@ class Operations:
         self._distributions = distributions
         self._lifetimes = lifetimes
         self._ports = ports
+        self._drives = drives
         self._registry = distributions.registry
         self._quit_service = quit
         management = Management(machine, distributions)
@@ -345,7 +348,7 @@ class Operations:
         return Done()
 
     async def _status(self, client: Client, request: messages.Status) -> Message:
-        return status_report(self._machine, self._registry, self._places, self._ports)
+        return status_report(self._machine, self._registry, self._places, self._ports, self._drives)
 
     async def _update(self, client: Client, request: messages.Update) -> Message:
         before = self._machine.image

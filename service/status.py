@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from service.drives import Drives
 from service.machine import Machine
 from service.ports import Ports
 from service.registry import Registry
@@ -14,7 +15,7 @@ from wire.version import VERSION
 
 
 def status_report(
-    machine: Machine, registry: Registry, places: Places, ports: Ports
+    machine: Machine, registry: Registry, places: Places, ports: Ports, drives: Drives
 ) -> StatusReport:
     """What runs, on what, and how."""
     spec = machine.spec
@@ -36,6 +37,7 @@ def status_report(
         directory=places.home,
         warnings=machine.settings.current().warnings,
         forwards=ports.status(),
+        drives=drives.status({record.identity: record.name for record in registry.all()}),
     )
 
 

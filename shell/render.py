@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from shell.errors import ShellError
     from shell.invocations import Invocation, ListCommand
     from wire.client import Distribution, ForwardedPort, StatusReport, Updated
+    from wire.codec import Message
     from wire.common import Failure
 
 SUCCESS = "The operation completed successfully.\n"
@@ -191,12 +192,16 @@ def status(report: StatusReport) -> str:
             for forward in report.forwards
             if forward.problem
         ),
+        *(
+            (f"Drive {drive.source} at {drive.place} of {drive.distribution}", drive.state)
+            for drive in report.drives
+        ),
         ("Service process", str(report.service_pid or "")),
         ("QEMU process", str(report.qemu_pid or "")),
         ("State directory", report.directory),
         *(("Warning", warning) for warning in report.warnings),
     ]
-    return "".join(f"{label}: {harmless(value)}\n" for label, value in lines if value)
+    return "".join(f"{harmless(label)}: {harmless(value)}\n" for label, value in lines if value)
 
 
 def ports(forwards: Iterable[ForwardedPort]) -> str:
@@ -211,11 +216,14 @@ def port_name(forward: ForwardedPort) -> str:
 
 def status_json(report: StatusReport) -> str:
     """`--status --json`: every field of the report, known or not."""
-    forwards = [
-        {field: getattr(forward, field) for field in forward._fields} for forward in report.forwards
-    ]
-    fields = {field: getattr(report, field) for field in report._fields}
-    return _json(fields | {"forwards": forwards})
+    fields = _fields(report)
+    for name in ("forwards", "drives"):
+        fields[name] = [_fields(part) for part in fields[name]]
+    return _json(fields)
+
+
+def _fields(message: Message) -> dict[str, Any]:
+    return {field: getattr(message, field) for field in message._fields}
 
 
 def version(client_version: str, report: StatusReport | None = None) -> str:

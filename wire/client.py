@@ -259,6 +259,20 @@ class ForwardedPort(Message):
     problem: str = ""
 
 
+class MountedDrive(Message):
+    r"""One mount of a drive: what (C:\), in which distribution, and where (/mnt/c).
+
+    `directory` is what it shows of the host; `state` is "watching" while changes that the host
+    makes show at once, else it says how it is with that.
+    """
+
+    source: str
+    distribution: str
+    place: str
+    directory: str
+    state: str
+
+
 class StatusReport(Message, name="status-report"):
     """Reply to Status. Strings are "" for what is not known (the VM does not run, …)."""
 
@@ -277,6 +291,7 @@ class StatusReport(Message, name="status-report"):
     directory: str = ""
     warnings: tuple[str, ...] = ()
     forwards: tuple[ForwardedPort, ...] = ()
+    drives: tuple[MountedDrive, ...] = ()
 
 
 class Status(Message, name="status"):

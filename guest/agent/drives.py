@@ -161,7 +161,7 @@ class Drives:
     def _start_pump(
         self, opened: DriveOpened, attributes: int, target: str, pid: int, done: Done
     ) -> None:
-        """Start a pump; `pid` is the distribution's init, `target` where it mounts ("": nowhere)."""
+        """Start a pump; `pid` is the distribution's init, `target` where it mounts, "" nowhere."""
         argv = [PUMP, "--port", opened.port, "--source", opened.source]
         argv += ["--attributes", str(attributes), "--init", str(pid)]
         argv += ["--control", str(_CONTROL_FD), "--ready", str(_READY_FD)]

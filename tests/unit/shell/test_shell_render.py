@@ -14,7 +14,7 @@ from shell.errors import NothingListedError, ShellError, UsageError
 from shell.grammar import parse_posix
 from shell.invocations import ListCommand, RunCommand
 from wire import failures
-from wire.client import Distribution, ForwardedPort, StatusReport, Updated
+from wire.client import Distribution, ForwardedPort, MountedDrive, StatusReport, Updated
 from wire.common import Failure
 
 
@@ -130,6 +130,11 @@ REPORT = StatusReport(
     qemu_pid=11,
     directory="/home/me/.local/share/isthmus",
     warnings=("low on disk",),
+    drives=(
+        MountedDrive(
+            source="C:\\", distribution="Debian", place="/mnt/c", directory="/c", state="watching"
+        ),
+    ),
 )
 
 
@@ -143,6 +148,7 @@ def test_status() -> None:
         "Kernel: 6.12.1",
         "Memory: 1024 MiB",
         "Processors: 2",
+        "Drive C:\\ at /mnt/c of Debian: watching",
         "Service process: 10",
         "QEMU process: 11",
         "State directory: /home/me/.local/share/isthmus",
@@ -173,6 +179,7 @@ def test_status_as_json_has_every_key() -> None:
         "directory": "",
         "warnings": [],
         "forwards": [],
+        "drives": [],
     }
 
 

@@ -1,11 +1,9 @@
 #include "pump_port.h"
 
 #include "io.h"
+#include "pump_port_find.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
@@ -20,47 +18,6 @@ enum {
     LONGEST_WAIT_MS = 50,
 };
 
-static const char PORTS[] = "/sys/class/virtio-ports";
-
-/* Whether the device `entry` is the port called `name`. */
-static bool is_called(int ports, const char *entry, const char *name)
-{
-    char path[300];
-    char found[64];
-    ssize_t length = -1;
-
-    snprintf(path, sizeof path, "%s/name", entry);
-    int file = openat(ports, path, O_RDONLY | O_CLOEXEC);
-    if (file >= 0)
-        length = io_read_full(file, found, sizeof found);
-    io_close(&file);
-    return length > 0 && (size_t)length == strlen(name) + 1 && found[length - 1] == '\n' &&
-           memcmp(found, name, strlen(name)) == 0;
-}
-
-/* /dev/vport* numbers do not follow the host's order of ports, so the name decides. */
-static int try_open(const char *name)
-{
-    char path[300];
-    int fd = -1;
-    DIR *ports = opendir(PORTS);
-
-    if (ports == NULL)
-        return -1;
-    errno = ENOENT;
-    for (struct dirent *entry; fd < 0 && (entry = readdir(ports)) != NULL;) {
-        if (entry->d_name[0] == '.' || !is_called(dirfd(ports), entry->d_name, name))
-            continue;
-        snprintf(path, sizeof path, "/dev/%s", entry->d_name);
-        fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
-        break;
-    }
-    int error = errno;
-    closedir(ports);
-    errno = error;
-    return fd;
-}
-
 bool port_open(struct port *port, const char *name, int timeout_ms)
 {
     int64_t deadline = io_monotonic_ms() + timeout_ms;
@@ -74,7 +31,7 @@ bool port_open(struct port *port, const char *name, int timeout_ms)
     if (port->in == NULL || port->out == NULL)
         return false;
     for (;;) {
-        port->fd = try_open(name);
+        port->fd = port_find(name);
         if (port->fd >= 0 || io_monotonic_ms() >= deadline)
             return port->fd >= 0;
         struct timespec wait = {.tv_nsec = wait_ms * 1000000};

@@ -18,6 +18,15 @@
 
 enum { OCTAL_DIGITS = 3 };
 
+static char octal_value(const char *digits)
+{
+    int value = 0;
+
+    for (int i = 0; i < OCTAL_DIGITS; i++)
+        value = value << 3 | (digits[i] - '0');
+    return (char)value;
+}
+
 /* The kernel writes blanks and the like as \ooo (proc_pid_mountinfo(5)). */
 static void unescape(char *text)
 {
@@ -27,7 +36,7 @@ static void unescape(char *text)
         bool is_octal = at[0] == '\\';
         for (int i = 1; i <= OCTAL_DIGITS && is_octal; i++)
             is_octal = at[i] >= '0' && at[i] <= '7';
-        *to = is_octal ? (char)((at[1] - '0') << 6 | (at[2] - '0') << 3 | (at[3] - '0')) : *at;
+        *to = is_octal ? octal_value(at + 1) : *at;
         at += is_octal ? OCTAL_DIGITS + 1 : 1;
     }
     *to = '\0';

@@ -130,7 +130,11 @@ class AgentLink(asyncio.BufferedProtocol):
     def _distrust(self, error: WireError) -> None:
         """The agent sent what it must not: start the link anew, and let the user know why."""
         log.error("malformed data from the agent: %s", error)
-        self.lose(LinkLost(f"the agent sent malformed data: {error}"))
+        self.reset(f"the agent sent malformed data: {error}")
+
+    def reset(self, why: str = "the link has been reset") -> None:
+        """Have the agent wait for a new preamble; what is under way fails, `why` says so."""
+        self.lose(LinkLost(why))
         # The agent answers a RESET by reopening the port, which calls port_opened.
         self._scanner = PreambleScanner(ECHO, os.urandom(NONCE_BYTES))
         self._reader = FrameReader()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import time
 from collections.abc import Callable, Coroutine
 from enum import StrEnum
@@ -21,7 +22,8 @@ from service.errors import LinkLost, ServiceError
 from service.furnishing import add_modules, add_swap
 from service.link import AgentLink, Answerers
 from service.machinespec import machine_spec, with_kernel
-from service.settings import SettingsFile
+from service.settings import Settings, SettingsFile
+from service.snapshots import WAKE_TIMEOUT_S, Snapshots
 from vm.cache import JsonCache
 from vm.errors import VmError
 from vm.exit_report import ExitReport
@@ -36,7 +38,7 @@ from vm.qmp import Qmp, event_data
 from vm.shutdown import Deadlines
 from vm.spec import BootImage, MachineSpec, Qemu
 from wire import failures
-from wire.agent import Hello, Log, PowerOff, Welcome
+from wire.agent import Hello, Log, PowerOff, Reseed, Welcome
 from wire.codec import Message
 from wire.common import CONSOLE_LINE, PROTOCOL_VERSION, Done
 from wire.places import Places
@@ -46,6 +48,8 @@ log = logging.getLogger(__name__)
 
 AGENT_PORT = "org.isthmus.agent"
 _POWER_OFF_TIMEOUT_S = 30.0
+_ENTROPY_BYTES = 64
+_SWAP_DELAY_S = 3.0
 _RETURN_TIMEOUT_S = 30.0
 """How long an agent that has died may take to be back: init restarts it at once."""
 
@@ -108,6 +112,7 @@ class Machine:
         self._reports: list[Report] = []
         # What was found out about this host: which QEMU, which accelerator works.
         self._host_cache = JsonCache(Path(places.home) / "host.json")
+        self._snapshots = Snapshots(places, self._host_cache)
         self.probe: ProbeReport | None = None
         self.image: BootImage | None = None
         self.welcome: Welcome | None = None
@@ -266,31 +271,80 @@ class Machine:
             console_copy=writable_console(settings.console_file, self._warn),
             spare_ports=SPARE_PORTS,
         )
-        pid_file = Path(self._places.run_directory) / "qemu.json"
-        vm = await VirtualMachine.start(spec, pid_file=pid_file)
-        show = self._show_console if settings.debug_console else None
+        started = await self._wake(settings, spec)
+        if started is None:
+            started = await self._boot_slowly(settings, spec)
+            if settings.kernel is None:
+                await asyncio.to_thread(confirm_boot, image)
+            self._snapshots.make_later(settings, spec)
+        vm, link = started
         try:
-            async with shown_console(spec.serial_log, show):
-                link = await AgentLink.open(vm.port(AGENT_PORT), self._on_event, self._answerers)
-                self._follow(self._watch_port(vm.qmp, link))
-                await self._greet(vm, link, settings.kernel_boot_timeout_ms / 1000)
             await add_modules(vm, link, settings, self._warn)
         except BaseException:
             await vm.shutdown()
             raise
-        if settings.kernel is None:
-            await asyncio.to_thread(confirm_boot, image)
         self._vm, self._link, self.image = vm, link, image
         self._follow(self._watch_end(vm, link))
-        # Beside the first command, which is not to wait for it.
-        self._follow(add_swap(vm, link, settings, Path(self._places.home), self._warn))
+        self._follow(self._add_swap_later(vm, link, settings))
         self._on_greeted(vm, link)
         return link
 
-    async def _greet(self, vm: VirtualMachine, link: AgentLink, timeout_s: float) -> None:
+    async def _add_swap_later(
+        self, vm: VirtualMachine, link: AgentLink, settings: Settings
+    ) -> None:
+        """Add swap space once the first command has had the machine for itself."""
+        await asyncio.sleep(_SWAP_DELAY_S)
+        if self._vm is vm:
+            await add_swap(vm, link, settings, Path(self._places.home), self._warn)
+
+    async def _wake(
+        self, settings: Settings, spec: MachineSpec
+    ) -> tuple[VirtualMachine, AgentLink] | None:
+        """Go on from a snapshot; None if there is none, or it does not work."""
+        entry = await self._snapshots.find(settings, spec)
+        if entry is None:
+            return None
+        try:
+            sleeper = await self._snapshots.lay_out(entry, spec, Path(self._places.pid_file))
+            try:
+                link = await self._connect(sleeper.vm)
+                await sleeper.wake()
+                await self._greet(sleeper.vm, link, WAKE_TIMEOUT_S, is_awakened=True)
+            except BaseException:
+                await sleeper.vm.shutdown(deadlines=_FORCED)
+                raise
+        except (OSError, VmError, ServiceError) as error:
+            await asyncio.to_thread(self._snapshots.refuse, entry, error)
+            return None
+        log.info("the virtual machine goes on from %s", entry.name)
+        return sleeper.vm, link
+
+    async def _boot_slowly(
+        self, settings: Settings, spec: MachineSpec
+    ) -> tuple[VirtualMachine, AgentLink]:
+        """Boot the kernel. Raises VmError, ServiceError."""
+        vm = await VirtualMachine.start(spec, pid_file=Path(self._places.pid_file))
+        show = self._show_console if settings.debug_console else None
+        try:
+            async with shown_console(spec.serial_log, show):
+                link = await self._connect(vm)
+                await self._greet(vm, link, settings.kernel_boot_timeout_ms / 1000)
+        except BaseException:
+            await vm.shutdown()
+            raise
+        return vm, link
+
+    async def _connect(self, vm: VirtualMachine) -> AgentLink:
+        link = await AgentLink.open(vm.port(AGENT_PORT), self._on_event, self._answerers)
+        self._follow(self._watch_port(vm.qmp, link))
+        return link
+
+    async def _greet(
+        self, vm: VirtualMachine, link: AgentLink, timeout_s: float, *, is_awakened: bool = False
+    ) -> None:
         """Wait for the agent and introduce ourselves; VmError if QEMU ends meanwhile."""
         ended = asyncio.create_task(vm.wait())
-        greeted = asyncio.create_task(self._say_hello(link))
+        greeted = asyncio.create_task(self._say_hello(link, is_awakened=is_awakened))
         try:
             await asyncio.wait(
                 {ended, greeted}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
@@ -307,16 +361,18 @@ class Machine:
             for task in (ended, greeted):
                 task.cancel()
 
-    async def _say_hello(self, link: AgentLink) -> Welcome:
+    async def _say_hello(self, link: AgentLink, *, is_awakened: bool = False) -> Welcome:
         while True:
             await link.wait_synchronised()
-            hello = Hello(
-                protocol=PROTOCOL_VERSION,
-                version=VERSION,
-                time_ns=time.time_ns(),
-                device_timeout_ms=self.settings.current().mount_device_timeout_ms,
-            )
             try:
+                if is_awakened:
+                    await link.request(Reseed(entropy=os.urandom(_ENTROPY_BYTES).hex()), Done)
+                hello = Hello(
+                    protocol=PROTOCOL_VERSION,
+                    version=VERSION,
+                    time_ns=time.time_ns(),
+                    device_timeout_ms=self.settings.current().mount_device_timeout_ms,
+                )
                 welcome = await link.request(hello, Welcome)
             except LinkLost:
                 continue  # the port was opened once more, by an agent that had to restart
@@ -371,6 +427,11 @@ class Machine:
             log.info("agent: %s", event.text)
         else:
             self._on_agent_event(event)
+
+    async def close(self) -> None:
+        """Stop the machine, and whatever else is under way, for good."""
+        await self._snapshots.close()
+        await self.shutdown(force=False)
 
     async def shutdown(self, *, force: bool) -> None:
         """Stop the machine and everything in it; nothing to do if it does not run."""

@@ -111,7 +111,8 @@ class Service:
 
     async def run(self) -> None:
         """Serve until a client or a signal asks for the end."""
-        await end_orphan(Path(self._places.run_directory) / "qemu.json")
+        await end_orphan(Path(self._places.pid_file))
+        await end_orphan(Path(self._places.snapshot_pid_file))
         server = await serve(self._places, self._new_client)
         log.info("service %s serves as process %d", VERSION, os.getpid())
         _tell_starter("ready")
@@ -122,7 +123,7 @@ class Service:
             idling.cancel()
             server.close()
             withdraw(self._places)
-            await self._machine.shutdown(force=False)
+            await self._machine.close()
             await asyncio.gather(*self._tasks)
             for client in list(self._clients):
                 client.disconnect()

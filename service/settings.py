@@ -67,6 +67,8 @@ class Settings:
     """Negative: never."""
     instance_idle_timeout_ms: int
     """Negative: never."""
+    instant_start: bool
+    """Whether machines start from a snapshot."""
     default_disk_bytes: int
     install_path: Path | None
     """Where new distributions' directories are made; None: in the state directory."""
@@ -137,6 +139,7 @@ def settings_from(config: Config, host: Host, extra_lists: tuple[str, ...] = ())
         mount_device_timeout_ms=_positive(config, "wsl2.mountDeviceTimeout"),
         vm_idle_timeout_ms=config.integer("wsl2.vmIdleTimeout"),
         instance_idle_timeout_ms=config.integer("general.instanceIdleTimeout"),
+        instant_start=config.boolean("general.instantStart"),
         default_disk_bytes=_positive(config, "wsl2.defaultVhdSize"),
         install_path=_path(config, "general.distributionInstallPath"),
         distribution_lists=(*extra_lists, *(url for url in urls if url)),

@@ -258,6 +258,13 @@ _GENERAL = (
         "How long a distribution runs after its last command, in ms; less than 0: for ever.",
     ),
     Key(
+        "general.instantStart",
+        "boolean",
+        True,
+        "Save a machine that has booted, and start later ones from it (docs/performance.md).",
+        ours=True,
+    ),
+    Key(
         "general.distributionListUrl",
         "text",
         "",

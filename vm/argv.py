@@ -45,6 +45,8 @@ WITHOUT_VAPIC = ("-global", "apic-common.vapic=off")
 TRANSLATION_BUFFER_MIB = 256
 """tcg's buffer for translated code; it is filled as code runs, so this bounds resident memory."""
 
+_MEMORY = "memory"
+
 _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 
 # microvm has eight virtio-mmio transports on interrupts 5 to 12 (hw/i386/microvm.c,
@@ -62,12 +64,20 @@ class _Virtio:
     options: tuple[str, ...] = ()
 
 
-def qemu_argv(spec: MachineSpec, channels: Mapping[str, str]) -> list[str]:
+def qemu_argv(
+    spec: MachineSpec,
+    channels: Mapping[str, str],
+    *,
+    memory_path: str | None = None,
+    is_incoming: bool = False,
+) -> list[str]:
     """The whole command line for `spec`.
 
     channels: chardev backend (such as "socket,fd=7", without an id) for each of the spec's ports
-    by name, for each of its spare ones (`spare_chardev`), and for QMP_CHANNEL. Raises KeyError if
-    one is missing.
+    by name, for each of its spare ones (`spare_chardev`), and for QMP_CHANNEL. memory_path: the
+    file, of the spec's size, that is the guest's memory; None leaves it to QEMU. is_incoming: the
+    guest does not start, but waits for a state to be loaded (`vm.migration`).
+    Raises KeyError if a channel is missing.
     """
     argv = [str(spec.qemu.system), "-nodefaults", "-no-user-config", "-display", "none"]
     argv += ["-name", _escape(spec.name), "-no-reboot"]
@@ -75,7 +85,11 @@ def qemu_argv(spec: MachineSpec, channels: Mapping[str, str]) -> list[str]:
         argv += ["-L", str(spec.qemu.data_directory)]
     if spec.qemu.sandbox:
         argv += ["-sandbox", _SANDBOX]
-    argv += ["-machine", _machine(spec), *WITHOUT_VAPIC]
+    machine = _machine(spec)
+    if memory_path is not None:
+        machine += f",memory-backend={_MEMORY}"
+        argv += ["-object", _shared_memory(spec, memory_path)]
+    argv += ["-machine", machine, *WITHOUT_VAPIC]
     argv += ["-accel", accelerator_argument(spec.accelerator)]
     model = spec.cpu_model or CPU_MODELS[spec.accelerator]
     argv += ["-cpu", ",".join([model, *spec.cpu_features])]
@@ -84,6 +98,8 @@ def qemu_argv(spec: MachineSpec, channels: Mapping[str, str]) -> list[str]:
     argv += _console(spec)
     argv += qmp_arguments(channels[QMP_CHANNEL])
     argv += _virtio_devices(spec, channels)
+    if is_incoming:
+        argv += ["-incoming", "defer"]
     return argv
 
 
@@ -160,6 +176,13 @@ def _machine(spec: MachineSpec) -> str:
     if spec.qemu.lean_core_dumps:
         words.append("dump-guest-core=off")  # the guest's memory is the user's private data
     return ",".join(words)
+
+
+def _shared_memory(spec: MachineSpec, path: str) -> str:
+    # share: what the guest writes is in the file, and what it frees is taken out of it.
+    dump = "on" if not spec.qemu.lean_core_dumps else "off"
+    options = f"mem-path={_escape(path)},size={spec.memory_mib}M,share=on,dump={dump}"
+    return f"memory-backend-file,id={_MEMORY},{options}"
 
 
 def _boot(spec: MachineSpec) -> list[str]:

@@ -17,6 +17,7 @@ The tree::
      │   └─ QmpOutcomeUnknown no answer came: the command may or may not have been carried out
      ├─ DiskError             a disk image operation failed
      │   └─ DiskInUse         … because another process has the image open
+     ├─ SnapshotUnusable      a saved machine that cannot be gone on with
      └─ ToolTimeout           a helper program ran past its deadline and was ended
 
 Every one has a `message` (what failed) and a `hint` (what the user should do, possibly empty).
@@ -221,6 +222,14 @@ class DiskInUse(DiskError):
             detail,
             hint="another virtual machine or qemu-img is using this disk; end it first",
         )
+
+
+class SnapshotUnusable(VmError):
+    """A saved machine cannot be gone on with. `why`: what is wrong with it."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"the snapshot cannot be used: {why}")
+        self.why = why
 
 
 class ToolTimeout(VmError):

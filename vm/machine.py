@@ -49,6 +49,7 @@ from vm.plug import ASYNCHRONOUS_IO, plug_in, unplug
 from vm.process import ChildProcess, spawn
 from vm.qmp import DEFAULT_DEADLINE_S, Qmp, event_data
 from vm.shutdown import Deadlines, climb_down
+from vm.snapshot import MemoryFile
 from vm.spec import MachineSpec
 
 _log = logging.getLogger(__name__)
@@ -103,11 +104,17 @@ class VirtualMachine:
         spec: MachineSpec,
         *,
         pid_file: Path | None = None,
+        memory: MemoryFile | None = None,
+        is_incoming: bool = False,
+        is_background: bool = False,
         deadline_s: float = START_DEADLINE_S,
     ) -> Self:
         """Start QEMU for `spec`; returns once it answers QMP. The guest runs from then on.
 
         pid_file: where QEMU's identity is kept while it runs, for `vm.pidfile.end_orphan`.
+        memory: the guest's, of the spec's size; the caller still closes it. is_incoming: the guest
+        does not run, but waits for a state (`vm.migration.load_state`). is_background: it gets
+        what is left of the host's processors.
         Raises LaunchFailure, with argv and QEMU's own words, if it ends before it answers or is
         silent for `deadline_s` seconds; then no process is left.
         """
@@ -118,9 +125,17 @@ class VirtualMachine:
             for name in (QMP_CHANNEL, *spec.ports, *spares):
                 channels[name] = open_channel()
             start_log(spec.serial_log)
-            argv = qemu_argv(spec, {name: channel.backend for name, channel in channels.items()})
+            argv = qemu_argv(
+                spec,
+                {name: channel.backend for name, channel in channels.items()},
+                memory_path=None if memory is None else memory.path,
+                is_incoming=is_incoming,
+            )
             inherited = [fd for channel in channels.values() for fd in channel.inherited_fds]
-            machine = cls(spec, await spawn(argv, pass_fds=inherited), pid_file)
+            if memory is not None:
+                inherited.append(memory.descriptor)
+            child = await spawn(argv, pass_fds=inherited, is_background=is_background)
+            machine = cls(spec, child, pid_file)
             try:
                 await machine._begin(channels, deadline_s)
             except BaseException:

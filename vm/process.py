@@ -129,15 +129,17 @@ async def spawn(
     *,
     pass_fds: Sequence[int] = (),
     on_line: Callable[[str], None] | None = None,
+    is_background: bool = False,
 ) -> ChildProcess:
     """Start `argv` with standard error kept, and standard output discarded.
 
     pass_fds: descriptors it inherits under the same numbers (POSIX only). on_line: gets each
-    line of standard output instead, from a program of ours, whose lines are short. To be called
-    on the main thread's event loop: see `vm.process_posix`. Raises OSError if it cannot be started.
+    line of standard output instead, from a program of ours, whose lines are short. is_background:
+    it runs when nothing else wants the processors. To be called on the main thread's event loop:
+    see `vm.process_posix`. Raises OSError if it cannot be started.
     """
     stdout = subprocess.DEVNULL if on_line is None else subprocess.PIPE
-    process = await _start(argv, stdout=stdout, pass_fds=pass_fds)
+    process = await _start(argv, stdout=stdout, pass_fds=pass_fds, is_background=is_background)
     return ChildProcess(argv, process, on_line)
 
 
@@ -180,10 +182,10 @@ def clean_environment(inherited: Mapping[str, str]) -> dict[str, str]:
 
 
 async def _start(
-    argv: Sequence[str], *, stdout: int, pass_fds: Sequence[int]
+    argv: Sequence[str], *, stdout: int, pass_fds: Sequence[int], is_background: bool = False
 ) -> asyncio.subprocess.Process:
     _log.info("starting: %s", shlex.join(argv))
-    options = spawn_options()
+    options = spawn_options(is_background=is_background)
     if pass_fds:
         options["pass_fds"] = tuple(pass_fds)
     with _fork_warning_silenced():

@@ -13,20 +13,51 @@ assert sys.platform != "win32"
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
+_NICENESS = 10
+"""A tenth of what others get, where all want the processors: it does end, on a busy host too."""
+
 CAN_ASK_TO_END = True
 """SIGTERM asks QEMU to end in order: it flushes its disks first."""
 
 
-def spawn_options() -> dict[str, Any]:
+def spawn_options(*, is_background: bool = False) -> dict[str, Any]:
     """Keyword arguments for `asyncio.create_subprocess_exec`.
 
     A session of its own keeps the terminal's Ctrl-C from reaching the child.
     """
     options: dict[str, Any] = {"start_new_session": True}
-    before_exec = _die_with_parent()
+    die_with_parent = _die_with_parent()
+    if not is_background:
+        before_exec = die_with_parent
+    else:
+
+        def before_exec() -> None:
+            _stand_back()
+            if die_with_parent is not None:
+                die_with_parent()
+
     if before_exec is not None:
         options["preexec_fn"] = before_exec
     return options
+
+
+def _stand_back() -> None:
+    """Give way to everything else.
+
+    Where Linux shares the processors among sessions first, a process's own niceness counts in its
+    session only, and the session has one of its own (sched(7), "The autogroup feature").
+    """
+    os.nice(_NICENESS)
+    try:
+        autogroup = os.open("/proc/self/autogroup", os.O_WRONLY)
+    except OSError:
+        return
+    try:
+        os.write(autogroup, str(_NICENESS).encode())
+    except OSError:
+        pass  # it is switched off
+    finally:
+        os.close(autogroup)
 
 
 def adopt(pid: int) -> None:

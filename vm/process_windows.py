@@ -17,6 +17,7 @@ assert sys.platform == "win32"
 
 _CREATE_NO_WINDOW = 0x08000000  # processthreadsapi.h, process creation flags
 _CREATE_NEW_PROCESS_GROUP = 0x00000200
+_IDLE_PRIORITY_CLASS = 0x00000040
 _JOB_OBJECT_EXTENDED_LIMIT_INFORMATION = 9  # winnt.h, JOBOBJECTINFOCLASS
 _JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE = 0x2000  # winnt.h
 _PROCESS_SET_QUOTA = 0x0100  # winnt.h; both are what AssignProcessToJobObject asks for
@@ -55,9 +56,10 @@ class _ExtendedLimits(ctypes.Structure):
     )
 
 
-def spawn_options() -> dict[str, Any]:
+def spawn_options(*, is_background: bool = False) -> dict[str, Any]:
     """Keyword arguments for `asyncio.create_subprocess_exec`: no window, no Ctrl-C of ours."""
-    return {"creationflags": _CREATE_NO_WINDOW | _CREATE_NEW_PROCESS_GROUP}
+    flags = _CREATE_NO_WINDOW | _CREATE_NEW_PROCESS_GROUP
+    return {"creationflags": flags | _IDLE_PRIORITY_CLASS if is_background else flags}
 
 
 def adopt(pid: int) -> None:

@@ -169,6 +169,11 @@ class Qmp:
         await self.execute("cont")
         self.pause_requested = False
 
+    async def send_descriptor(self, descriptor: int, name: str) -> None:
+        """Give QEMU a copy of a file descriptor; commands call it "fd:NAME". POSIX only."""
+        self._client.send_fd_scm(descriptor)
+        await self.execute("getfd", {"fdname": name})
+
     async def quit(self, *, deadline_s: float = DEFAULT_DEADLINE_S) -> None:
         """Tell QEMU to close its disks and end; returns once it has understood."""
         await self.execute("quit", deadline_s=deadline_s)

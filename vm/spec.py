@@ -17,7 +17,9 @@ number 0 is kept for the console by the virtio specification (5.3.2)."""
 
 # A port's name is its device's id as well, and those begin with a letter (util/id.c).
 _PORT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,30}")
-_RESERVED_IDS = frozenset({"serial0", "scsi0", "net0", "rng0", "system", "console", "qmp"})
+_RESERVED_IDS = frozenset(
+    {"serial0", "scsi0", "net0", "rng0", "system", "console", "qmp", "memory"}
+)
 _KERNEL_ARGUMENT = re.compile(r"[\x21-\x7e]+")
 
 

@@ -34,6 +34,17 @@ class Hello(Message, name="hello"):
     device_timeout_ms: int = 30_000
 
 
+class Reseed(Message, name="reseed"):
+    """The machine goes on from a snapshot: its random numbers must not be those of another one.
+
+    `entropy` is 32 bytes or more, in hexadecimal, that nobody else knows. Comes before Hello, so
+    that the boot's id is one of this machine's own.
+    """
+
+    REPLY: ClassVar[type[Message]] = Done
+    entropy: str
+
+
 class FormatDisk(Message, name="format-disk"):
     """Wait for the disk with SCSI serial `disk` to appear and make an ext4 file system on it."""
 

@@ -40,6 +40,16 @@ class Places:
         return os.path.join(self.home, "logs")
 
     @property
+    def pid_file(self) -> str:
+        """Which process is QEMU, while it runs."""
+        return os.path.join(self.run_directory, "qemu.json")
+
+    @property
+    def snapshot_pid_file(self) -> str:
+        """Which process is the QEMU of a machine that is booted to be saved."""
+        return os.path.join(self.run_directory, "snapshot.json")
+
+    @property
     def lock(self) -> str:
         """Held by the service as long as it runs."""
         return os.path.join(self.home, "service.lock")

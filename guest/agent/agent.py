@@ -33,6 +33,8 @@ from wire.common import PROTOCOL_VERSION, Done, Hangup, Resize, Signal
 from wire.errors import FrameError, MessageError, WireError
 from wire.frame import Frame, FrameKind, Role
 
+_LEAST_ENTROPY_BYTES = 32
+
 
 class Agent:
     """State of the agent: what the service has asked for, and running distributions."""
@@ -124,6 +126,16 @@ class Agent:
                 running=tuple(self._distributions),
             )
         )
+
+    def _reseed(self, request: messages.Reseed, reply: Reply) -> None:
+        try:
+            entropy = bytes.fromhex(request.entropy)
+        except ValueError:
+            raise AgentError("entropy must be hexadecimal") from None
+        if len(entropy) < _LEAST_ENTROPY_BYTES:
+            raise AgentError(f"entropy must be {_LEAST_ENTROPY_BYTES} bytes or more")
+        self._system.reseed(entropy)
+        reply(Done())
 
     def _disk_request(self, request: Any, reply: Reply) -> None:
         work = disks.WORK[type(request)]
@@ -288,6 +300,7 @@ class Agent:
     }
     _REQUESTS: dict[type[Message], Callable[[Agent, Any, Reply], None]] = {  # noqa: RUF012
         messages.Hello: _hello,
+        messages.Reseed: _reseed,
         **dict.fromkeys(disks.WORK, _disk_request),
         messages.AddModules: _add_modules,
         messages.Unpack: _unpack,

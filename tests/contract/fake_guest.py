@@ -29,6 +29,9 @@ class HostSystem(System):
     def set_hostname(self, hostname: str) -> None:
         """Nothing."""
 
+    def reseed(self, entropy: bytes) -> None:
+        """Nothing: this host has random numbers of its own."""
+
     def power_off(self) -> None:
         """The host has gone away, or wants the guest to end."""
         raise SystemExit(0)

@@ -6,9 +6,10 @@ import time
 
 import pytest
 
+from service.errors import ServiceError
 from tests.contract.sessions import Place
-from wire.agent import Hello, Welcome
-from wire.common import PROTOCOL_VERSION
+from wire.agent import Hello, Reseed, Welcome
+from wire.common import PROTOCOL_VERSION, Done
 from wire.version import VERSION
 
 
@@ -56,3 +57,14 @@ async def test_the_machine_has_the_name_it_is_given(distribution: Place) -> None
     assert await distribution.text("hostname") == "contract\n", "it has a name of its own"
     await hello(system)
     assert await system.text("hostname") == "isthmus\n"
+
+
+async def test_entropy_is_taken(place: Place) -> None:
+    await place.guest.link.request(Reseed(entropy="5a" * 64), Done)
+
+
+@pytest.mark.parametrize("entropy", ["", "5a" * 31, "zz" * 32, "5a" * 32 + "5"])
+async def test_what_is_no_entropy_is_refused(place: Place, entropy: str) -> None:
+    """Too little of it would leave two machines alike."""
+    with pytest.raises(ServiceError, match="entropy"):
+        await place.guest.link.request(Reseed(entropy=entropy), Done)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -29,6 +30,8 @@ from platformdirs import user_cache_dir
 
 from vm.image.errors import CacheBusy
 from vm.image.fetch import digest_file
+
+_log = logging.getLogger(__name__)
 
 KEY_CHARACTERS = 20
 """Of the SHA-256 in an entry's name: 80 bits."""
@@ -190,7 +193,12 @@ class Cache:
 
     def find(self, kind: str, key: str) -> Entry | None:
         """The entry, if it is there and undamaged."""
-        return self.named(f"{kind}-{key[:KEY_CHARACTERS]}")
+        return self.named(self.entry_name(kind, key))
+
+    @staticmethod
+    def entry_name(kind: str, key: str) -> str:
+        """What the entry of that kind with that key is called."""
+        return f"{kind}-{key[:KEY_CHARACTERS]}"
 
     def named(self, name: str) -> Entry | None:
         """The entry called `name`, if it is there and undamaged; counts as a use of it."""
@@ -207,6 +215,7 @@ class Cache:
         stamps = _read_json(path / VERIFIED)
         meta, wrong = check_manifest(path, stamps)
         if wrong:
+            _log.warning("%s is damaged, and not used: %s", name, wrong)
             return None
         self._remember(path, stamps)
         return Entry(path, meta)
@@ -235,7 +244,7 @@ class Cache:
         """
         self._make(self._entries)
         self._make(self._work)
-        target = self._entries / f"{kind}-{key[:KEY_CHARACTERS]}"
+        target = self._entries / self.entry_name(kind, key)
         with self.scratch() as directory:
             result = directory / "entry"
             result.mkdir()

@@ -160,3 +160,25 @@ def test_a_copy_of_the_console_and_features_taken_away() -> None:
     console = argv[argv.index("-serial") - 1]
     assert console.endswith(",append=on,logfile=/tmp/a,,b.log,logappend=off")
     assert argv[argv.index("-cpu") + 1].endswith(",svm=off,pmu=off")
+
+
+def test_shared_memory_is_a_file_of_the_guests_size() -> None:
+    argv = qemu_argv(SPEC, CHANNELS, memory_path="/proc/self/fd/5,x", is_incoming=True)
+    (memory,) = option(argv, "-object")[:1]
+    assert split_options(memory) == [
+        "memory-backend-file",
+        "id=memory",
+        "mem-path=/proc/self/fd/5,x",
+        "size=1024M",
+        "share=on",
+        "dump=on",
+    ]
+    assert "memory-backend=memory" in option(argv, "-machine")[0].split(",")
+    assert option(argv, "-incoming") == ["defer"]
+
+
+@pytest.mark.parametrize("spec", EVERY_SPEC, ids=lambda s: f"{s.machine}-{s.accelerator}")
+def test_without_it_qemu_has_memory_of_its_own_and_starts_at_once(spec: MachineSpec) -> None:
+    argv = qemu_argv(spec, CHANNELS)
+    assert not any("memory-backend" in word for word in argv)
+    assert "-incoming" not in argv

@@ -216,7 +216,8 @@ class Agent:
         self._ask_to_stop(distribution, request.grace_ms)
 
         def stop() -> Message:
-            distributions.end_init(distribution, request.grace_ms / 1000)
+            grace_s = request.grace_ms / 1000
+            distributions.end_init(distribution, grace_s, self._drives.end_all)
             return Done()
 
         self._in_thread(stop, reply)
@@ -270,7 +271,7 @@ class Agent:
     def _power_off_request(self, request: messages.PowerOff, reply: Reply) -> None:
         def stop_all() -> Message:
             for distribution in list(self._distributions.values()):
-                distributions.end_init(distribution, 2.0)
+                distributions.end_init(distribution, 2.0, self._drives.end_all)
             os.sync()
             return Done()
 

@@ -32,6 +32,8 @@ SHARED_DIRECTORY = "/run/shared"
 BINARIES = "/usr/libexec/isthmus"
 DISTRO_INIT = f"{BINARIES}/distro-init"
 START_TIMEOUT_S = 60.0
+DEATH_TIMEOUT_S = 3.0
+"""How long processes that were killed may take, unless something in the kernel holds them."""
 HELPER_DIRECTORY = "/run/WSL"
 """Where a distribution sees the socket and the facts that are its own, by WSL's name."""
 _FACTS = "facts"
@@ -250,11 +252,12 @@ def _spawn_and_wait_ready(argv: list[str], listen_fd: int) -> int:
                 os.close(fd)
 
 
-def end_init(distribution: Distribution, grace_s: float) -> None:
+def end_init(distribution: Distribution, grace_s: float, end_drives: Callable[[str], None]) -> None:
     """See a distribution's processes off, then unmount its disk; for worker threads.
 
-    The caller has already asked them to end; pid 1 itself waits for its kill. Raises AgentError
-    when the disk stays busy.
+    The caller has already asked them to end; pid 1 itself waits for its kill. `end_drives` is
+    called with its identity if they do not even die: a drive that does not answer keeps what
+    waits for it. Raises AgentError when the disk stays busy.
     """
 
     def is_empty() -> bool:
@@ -266,6 +269,8 @@ def end_init(distribution: Distribution, grace_s: float) -> None:
         pass  # they have had their time
     if not distribution.wait_stopped(0):
         distribution.kill()
+        if not distribution.wait_stopped(DEATH_TIMEOUT_S):
+            end_drives(distribution.identity)
         if not distribution.wait_stopped(START_TIMEOUT_S):
             raise AgentError(f"the processes of {distribution.name} do not die")
     remove_traces(distribution.identity)

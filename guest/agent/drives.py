@@ -46,6 +46,8 @@ class Drives:
         self._loop = loop
         self._link = link
         self._service = service
+        self._owners: dict[str, str] = {}
+        """Identities of distributions by port, of the pumps that run."""
         self._find_left()
 
     def mount_all(
@@ -142,7 +144,7 @@ class Drives:
             assert isinstance(reply, DriveOpened)
             try:
                 self._start_pump(
-                    reply, parsed.attributes, place if is_attached else "", distribution.pid, done
+                    distribution, reply, parsed.attributes, place if is_attached else "", done
                 )
             except OSError as error:
                 _remove_files(reply.port)
@@ -159,9 +161,15 @@ class Drives:
         self._service.request(request, on_reply)
 
     def _start_pump(
-        self, opened: DriveOpened, attributes: int, target: str, pid: int, done: Done
+        self,
+        distribution: Distribution,
+        opened: DriveOpened,
+        attributes: int,
+        target: str,
+        done: Done,
     ) -> None:
-        """Start a pump; `pid` is the distribution's init, `target` where it mounts, "" nowhere."""
+        """Start a pump that mounts at `target` in the distribution, or, if that is "", nowhere."""
+        pid = distribution.pid
         argv = [PUMP, "--port", opened.port, "--source", opened.source]
         argv += ["--attributes", str(attributes), "--init", str(pid)]
         argv += ["--control", str(_CONTROL_FD), "--ready", str(_READY_FD)]
@@ -187,8 +195,8 @@ class Drives:
             if namespace >= 0:
                 os.close(namespace)
         with open(f"{DIRECTORY}/{opened.port}.pid", "w") as file:
-            file.write(str(pump))
-        self._follow(opened.port, pump)
+            file.write(f"{pump} {distribution.identity}")
+        self._follow(opened.port, pump, distribution.identity)
 
         def on_ready(_events: int) -> None:
             self._loop.forget(ready.fileno())
@@ -202,9 +210,10 @@ class Drives:
 
         self._loop.watch(ready.fileno(), READABLE, on_ready)
 
-    def _follow(self, port: str, pid: int) -> None:
+    def _follow(self, port: str, pid: int, owner: str) -> None:
         """Tell the service when the pump `pid` ends; it may not be this process's own child."""
         fd = os.pidfd_open(pid)
+        self._owners[port] = owner
 
         def on_exit(_events: int) -> None:
             self._loop.forget(fd)
@@ -216,6 +225,7 @@ class Drives:
             if status:
                 print(f"agent: drive-pump {port} ended with status {status}", file=sys.stderr)
             _remove_files(port)
+            self._owners.pop(port, None)
             self._link.send_event(DriveClosed(port=port))
 
         self._loop.watch(fd, READABLE, on_exit)
@@ -231,6 +241,12 @@ class Drives:
         except AgentError:
             pass
 
+    def end_all(self, distribution: str) -> None:
+        """Tell the pumps of a distribution to give up; any thread may call this."""
+        for port, owner in list(self._owners.items()):
+            if owner == distribution:
+                self.end(port)
+
     def _find_left(self) -> None:
         """Follow the pumps that an earlier agent has left."""
         if not os.path.isdir(DIRECTORY):
@@ -241,7 +257,8 @@ class Drives:
                 continue
             try:
                 with open(f"{DIRECTORY}/{name}") as file:
-                    self._follow(port, int(file.read()))
+                    pid, owner = file.read().split()
+                self._follow(port, int(pid), owner)
             except (OSError, ValueError):
                 _remove_files(port)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import psutil
@@ -14,6 +17,7 @@ from tests.integration.cli_harness import (
     RootTar,
     kill_and_wait,
     make_tiny,
+    require,
     wait_until,
 )
 
@@ -64,6 +68,75 @@ def test_a_killed_server_is_replaced(cli: Isthmus) -> None:
         assert servers(cli, cli.drive_d) != [server]
     assert cli.text("echo 3 > /mnt/d/killed/below/file; cat /mnt/c/from-host") == "host"
     assert (directory / "below" / "file").read_text() == "3\n"
+
+
+def test_a_server_that_hangs(cli: Isthmus) -> None:
+    """What waits for it keeps neither the distribution from ending, nor the next start."""
+    cli.ok("ls /mnt/d /mnt/c")
+    (server,) = servers(cli, cli.drive_d)
+    server.suspend()
+    try:
+        with cli.started("-e", "sh", "-c", "echo asking; cat /mnt/d/not-looked-up") as it:
+            assert it.stdout.readline() == b"asking\n"
+            cli.ok("--terminate", TINY)
+            it.status()
+    finally:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            server.resume()
+    (cli.drive_d / "after").write_text("after\n")
+    assert cli.text("cat /mnt/d/after") == "after"
+
+
+def test_status_shows_every_mount(cli: Isthmus) -> None:
+    cli.ok("ls /mnt/c /mnt/d")
+    wait_until(
+        lambda: (
+            {drive["state"] for drive in cli.json("--status", "--json")["drives"]} == {"watching"}
+        ),
+        "all drives to be watched",
+    )
+    mine = [row for row in cli.json("--status", "--json")["drives"] if row["distribution"] == TINY]
+    assert [(row["source"], row["place"], row["directory"]) for row in mine] == [
+        ("C:\\", "/mnt/c", str(cli.drive_c)),
+        ("D:\\", "/mnt/d", str(cli.drive_d)),
+    ]
+    assert "Drive C:\\ at /mnt/c of tiny: watching" in cli.text("--status")
+
+
+def test_git_works_on_a_drive(cli: Isthmus, tmp_path: Path) -> None:
+    """A clone, a commit in it, a checkout of what the host has committed."""
+    git = shutil.which("git")
+    require(git is not None, "the test puts the host's git into a distribution")
+    tar = RootTar(tmp_path / "git.tar").add_system()
+    listed = subprocess.run(["ldd", str(git)], check=True, capture_output=True, text=True).stdout
+    for path in {str(git), *(word for word in listed.split() if word.startswith("/"))}:
+        tar.add(f".{path}", Path(path).read_bytes(), mode=0o755)
+    repository = cli.drive_c / "repository"
+    repository.mkdir()
+
+    def on_host(*arguments: str) -> None:
+        identity = ["-c", "user.name=h", "-c", "user.email=h@h"]
+        subprocess.run(["git", "-C", str(repository), *identity, *arguments], check=True)
+
+    on_host("init", "-q")
+    for number in range(40):
+        (repository / f"file{number}").write_text(f"{number}\n")
+    on_host("add", ".")
+    on_host("commit", "-qm", "first")
+    script = r"""
+        export HOME=/tmp; git config --global safe.directory '*'
+        git config --global user.name g; git config --global user.email g@g
+        cd /mnt/c; git clone -q --no-local repository clone; cd clone
+        test -z "$(git status --porcelain)"
+        cat /proc/sys/kernel/random/boot_id > boot; git add boot; git commit -qm second
+        git push -q origin HEAD:from-guest; git log -1 --format=%H
+    """
+    with cli.having("git", tar.close()):
+        commit = cli.text("-d", "git", "-u", "root", "-e", "sh", "-ec", script)
+        on_host("merge", "-q", commit)
+        boot = cli.text("cat /proc/sys/kernel/random/boot_id")
+        assert (repository / "boot").read_text() == f"{boot}\n"
+        assert cli.text("-d", "git", "cat /mnt/c/repository/file7 /mnt/c/clone/file7") == "7\n7"
 
 
 def test_unmounting_ends_the_server(cli: Isthmus, other: str) -> None:

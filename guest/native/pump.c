@@ -19,6 +19,7 @@ enum {
     PATIENCE_MS = 10000,      /* how long the kernel's requests wait for a new server */
     NOTIFY_PATIENCE_MS = 10000, /* how long the kernel may take to drop anything at all */
     CLOSED_PORT_POLL_MS = 100,
+    WIND_UP_POLL_MS = 10,
     EXIT_UNMOUNTED = 0,
     EXIT_MALFORMED = 3,
     EXIT_NO_MEMORY = 4,
@@ -284,7 +285,19 @@ static int prepare(const struct pump *pump, struct pollfd polled[POLLED])
     return is_served || left_ms <= 0 ? -1 : (int)left_ms;
 }
 
-int pump_run(struct pump *pump)
+/* Nobody may be left waiting by this process's end, nor keep it from ending: see notify_stop(). */
+static void wind_up(struct pump *pump)
+{
+    struct pollfd device = {.fd = pump->device, .events = POLLIN};
+    int status = STILL_RUNNING;
+
+    pump_lose_server(pump);
+    while (!notify_stop() && status == STILL_RUNNING)
+        if (poll(&device, 1, WIND_UP_POLL_MS) > 0)
+            status = take_request(pump); /* there is no server: it is refused */
+}
+
+static int serve(struct pump *pump)
 {
     struct pollfd polled[POLLED];
     int status = STILL_RUNNING;
@@ -308,5 +321,14 @@ int pump_run(struct pump *pump)
         if (status == STILL_RUNNING && polled[DEVICE].revents && pump->port.out_length == 0)
             status = take_request(pump);
     }
+    return status;
+}
+
+int pump_run(struct pump *pump)
+{
+    int status = serve(pump);
+
+    if (status != EXIT_UNMOUNTED)
+        wind_up(pump);
     return status;
 }

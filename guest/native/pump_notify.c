@@ -24,6 +24,8 @@ static struct {
     struct notification **last;
     size_t bytes;
     int device;
+    bool is_writing;
+    bool is_stopped;
 } queue = {
     .lock = PTHREAD_MUTEX_INITIALIZER,
     .filled = PTHREAD_COND_INITIALIZER,
@@ -33,13 +35,15 @@ static struct {
 static struct notification *take(void)
 {
     pthread_mutex_lock(&queue.lock);
-    while (queue.first == NULL)
+    queue.is_writing = false;
+    while (queue.first == NULL || queue.is_stopped)
         pthread_cond_wait(&queue.filled, &queue.lock);
     struct notification *taken = queue.first;
     queue.first = taken->next;
     if (queue.first == NULL)
         queue.last = &queue.first;
     queue.bytes -= taken->length;
+    queue.is_writing = true;
     pthread_mutex_unlock(&queue.lock);
     return taken;
 }
@@ -87,4 +91,13 @@ bool notify_queue(const unsigned char *message, size_t length)
     }
     pthread_mutex_unlock(&queue.lock);
     return taken;
+}
+
+bool notify_stop(void)
+{
+    pthread_mutex_lock(&queue.lock);
+    queue.is_stopped = true;
+    bool is_idle = !queue.is_writing;
+    pthread_mutex_unlock(&queue.lock);
+    return is_idle;
 }

@@ -13,4 +13,8 @@ int notify_start(int device);
  * wait, or where there is no memory: the caller tries again. */
 bool notify_queue(const unsigned char *message, size_t length);
 
+/* Have no more written. Returns whether none is being written now: until then this process cannot
+ * end, and its device stays open, for the kernel may wait for an answer while it handles one. */
+bool notify_stop(void);
+
 #endif

@@ -47,7 +47,7 @@ class DosRoots:
     def resolve(self, source: str) -> Root:
         r"""The directory that `source` names (C:, C:\Users, \\server\share). Raises SourceError."""
         try:
-            shown = mount_source(source)
+            shown = _shown(source)
             directory = self._devices.to_unix(shown, self._find_name)
         except PathError as error:
             hint = error.hint or _DRIVES_HINT
@@ -68,10 +68,16 @@ class WindowsRoots:
     def resolve(self, source: str) -> Root:
         r"""The directory that `source` names (C:, C:\Users, \\server\share). Raises SourceError."""
         try:
-            shown = mount_source(source)
+            shown = _shown(source)
         except PathError as error:
             raise SourceError(source, error.reason, hint=_DRIVES_HINT) from None
         return Root(shown, shown)
+
+
+def _shown(source: str) -> str:
+    """`source` as mount tables show it, its drive's letter in upper case. Raises PathError."""
+    shown = mount_source(source)
+    return shown if shown.startswith("\\\\") else shown[:1].upper() + shown[1:]
 
 
 Roots = DosRoots | WindowsRoots

@@ -276,3 +276,23 @@ def test_a_directory_that_is_none_is_a_warning(file: Path) -> None:
     file.write_text("")
     got = SettingsFile(file / "below", host=lambda: HOST).current()
     assert "Not a directory" in got.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("value", "drives", "warnings"),
+    [
+        ("true", None, 0),
+        ("1", None, 0),
+        ("false", frozenset(), 0),
+        ("C", frozenset("C"), 0),
+        ("c:, d, unc", frozenset({"C", "D", "UNC"}), 0),
+        ("C, everything", frozenset("C"), 1),
+        ("maybe", frozenset(), 1),
+    ],
+)
+def test_drives_that_distributions_reach(
+    value: str, drives: frozenset[str] | None, warnings: int
+) -> None:
+    got = settings(f"[wsl2]\nhostFileSystemAccess = {value}\n")
+    assert got.host_drives == drives
+    assert len(got.warnings) == warnings

@@ -111,6 +111,8 @@ def test_git_works_on_a_drive(cli: Isthmus, tmp_path: Path) -> None:
     listed = subprocess.run(["ldd", str(git)], check=True, capture_output=True, text=True).stdout
     for path in {str(git), *(word for word in listed.split() if word.startswith("/"))}:
         tar.add(f".{path}", Path(path).read_bytes(), mode=0o755)
+    for name in ("git-upload-pack", "git-receive-pack"):
+        tar.link(f"./bin/{name}", str(git))
     repository = cli.drive_c / "repository"
     repository.mkdir()
 
@@ -126,7 +128,7 @@ def test_git_works_on_a_drive(cli: Isthmus, tmp_path: Path) -> None:
     script = r"""
         export HOME=/tmp; git config --global safe.directory '*'
         git config --global user.name g; git config --global user.email g@g
-        cd /mnt/c; git clone -q --no-local repository clone; cd clone
+        cd /mnt/c; git clone -q --template= --no-local repository clone; cd clone
         test -z "$(git status --porcelain)"
         cat /proc/sys/kernel/random/boot_id > boot; git add boot; git commit -qm second
         git push -q origin HEAD:from-guest; git log -1 --format=%H

@@ -210,6 +210,12 @@ class PosixFiles:
             done += os.pwrite(fd, data[done:], offset + done)
         return done
 
+    def release(self, node: int) -> None:
+        """RELEASE."""
+        known = self.tree.nodes.get(node)
+        if known is not None:
+            self.tree.finished(known)
+
     def _kill_set_ids(self, fd: int) -> None:
         mode = stored_posix.read(tree_posix.proc_path(fd), through=True).mode
         if mode is not None and mode & _SET_IDS:

@@ -230,6 +230,12 @@ class Tree:
         """Keep `fd`, open for reading and writing on the new file `node`."""
         self._files.put(node.id, _Handle(node, fd, True))
 
+    def finished(self, node: Node) -> None:
+        """Somebody has written to `node`, and is done: others of this host may want it now."""
+        handle = self._files.get(node.id)
+        if handle is not None and handle.writable:
+            self._files.discard(node.id)
+
     def keep(self, node: Node) -> bool:
         """Hold on to `node`, whose name is about to go: the guest may have it open.
 
@@ -257,9 +263,11 @@ class Tree:
 
     def forget(self, number: int, lookups: int) -> None:
         """The kernel takes back `lookups` of the node of that number."""
+        known = self.nodes.get(number)
+        if known is not None and known.lookups <= lookups:
+            self._files.discard(number)  # while it still has a name
         node = self.nodes.forget(number, lookups)
         if node is not None:
             self.release(node)
             self.watches.leave(node)
             self._directories.discard(node.id)
-            self._files.discard(node.id)

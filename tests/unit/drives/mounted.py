@@ -34,7 +34,7 @@ if sys.platform == "win32":
     pytest.skip("POSIX hosts only", allow_module_level=True)
 assert sys.platform != "win32"
 
-_DETACH = 2  # MNT_DETACH
+_FORCE, _DETACH = 1, 2  # MNT_FORCE, MNT_DETACH
 _SERVE_S = 30
 
 
@@ -186,8 +186,10 @@ def mounted(
     theirs.close()
 
     def end() -> None:
-        # Whatever waits for a server that has died or hangs is let go by closing the device.
+        # Whatever waits for a server that has died or hangs is let go by force: the server itself
+        # cannot die while a notification of its waits for a lock that such a request holds.
         process.join(_SERVE_S)
+        libc.umount2(os.fsencode(path), _FORCE)
         process.kill()
         process.join()
         os.close(fd)

@@ -114,8 +114,11 @@ class Backend(Protocol):
     def write(self, node: int, offset: int, data: memoryview, kill_set_ids: bool) -> int:
         """WRITE; all of `data`, or an error."""
 
-    def release(self, node: int) -> None:
-        """RELEASE, of what CREATE has opened: the kernel makes it for nothing else."""
+    def close_written(self, before: float) -> float | None:
+        """Close what was written to last before that moment of time.monotonic().
+
+        Returns when what is still open was written to first; None if nothing is.
+        """
 
     def readdir(self, node: int, offset: int, plus: bool, emit: Emit) -> None:
         """READDIR, READDIRPLUS: emit entries from `offset` on until there is no room."""

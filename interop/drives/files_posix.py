@@ -210,11 +210,9 @@ class PosixFiles:
             done += os.pwrite(fd, data[done:], offset + done)
         return done
 
-    def release(self, node: int) -> None:
-        """RELEASE."""
-        known = self.tree.nodes.get(node)
-        if known is not None:
-            self.tree.finished(known)
+    def close_written(self, before: float) -> float | None:
+        """Close what was written to last before `before`; when the rest was, at the earliest."""
+        return self.tree.close_written(before)
 
     def _kill_set_ids(self, fd: int) -> None:
         mode = stored_posix.read(tree_posix.proc_path(fd), through=True).mode

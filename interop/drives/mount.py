@@ -28,6 +28,9 @@ _LOST_S = 10.0
 """How long after changes were lost nothing is remembered for long: where so much happens, all that
 was remembered would soon have to be dropped again."""
 
+_WRITTEN_S = 0.5
+"""How long a file stays open that was written to: nobody tells when the guest has closed it."""
+
 OnState = Callable[[str, str], None]
 """(WATCHING or LIMITED, why): called when it changes."""
 
@@ -93,13 +96,14 @@ class Mount:
         self.server.serve(self._between)
 
     def _between(self) -> float | None:
-        timeout_s = self._settle()
-        if self._replaying is None:
-            return timeout_s
-        replay_s = self._replaying.go_on()
-        if replay_s is None or timeout_s is None:
-            return replay_s if timeout_s is None else timeout_s
-        return min(replay_s, timeout_s)
+        waits = [self._settle()]
+        now = self._clock()
+        written = self._backend.close_written(now - _WRITTEN_S)
+        if written is not None:
+            waits.append(written + _WRITTEN_S - now)
+        if self._replaying is not None:
+            waits.append(self._replaying.go_on())
+        return min((wait for wait in waits if wait is not None), default=None)
 
     def _settle(self) -> float | None:
         timeout_s = self._tell_state()

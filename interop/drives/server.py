@@ -188,7 +188,7 @@ class Server:
             Opcode.CREATE: self._create,
             Opcode.READ: self._read,
             Opcode.WRITE: self._write,
-            Opcode.RELEASE: self._release,
+            Opcode.RELEASE: lambda header, body: b"",
             Opcode.RELEASEDIR: lambda header, body: b"",
             Opcode.READDIR: lambda header, body: self._list(header, body, plus=False),
             Opcode.READDIRPLUS: lambda header, body: self._list(header, body, plus=True),
@@ -303,10 +303,6 @@ class Server:
         return replies.write_out(
             self._backend.write(header.nodeid, body.offset, body.data, kill),
         )
-
-    def _release(self, header: Header, body: object) -> Reply:
-        self._backend.release(header.nodeid)
-        return b""
 
     def _list(self, header: Header, body: ReadIn, *, plus: bool) -> Reply:
         room = min(body.size, _MOST_LISTED)

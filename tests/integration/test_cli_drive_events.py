@@ -35,7 +35,13 @@ def listener(cli: Isthmus, heard: Path) -> Iterator[Started]:
 
 
 def lines(listener: Started, count: int) -> list[str]:
-    return [listener.stdout.readline().decode().rstrip("\n") for _ in range(count)]
+    """What it hears next; a write in two steps may be reported in one or in two."""
+    heard: list[str] = []
+    while len(heard) < count:
+        line = listener.stdout.readline().decode().rstrip("\n")
+        if not line.startswith("modify") or line not in heard[-1:]:
+            heard.append(line)
+    return heard
 
 
 def test_events_cross(cli: Isthmus, heard: Path, listener: Started) -> None:
@@ -52,9 +58,9 @@ def test_events_cross(cli: Isthmus, heard: Path, listener: Started) -> None:
     assert lines(listener, 2) == ["delete 2 moved", "create/ 1 sub"]
     (one / "sub").rmdir()
     assert lines(listener, 1) == ["delete/ 1 sub"]
-    cli.ok("touch /mnt/c/heard/one/own")
+    cli.ok("echo own > /mnt/c/heard/one/own")
     (one / "mark").mkdir()
-    own = ["create 1 own", "attrib 1 own", "close_write 1 own", "create/ 1 mark"]
+    own = ["create 1 own", "modify 1 own", "close_write 1 own", "create/ 1 mark"]
     assert lines(listener, 4) == own
 
 

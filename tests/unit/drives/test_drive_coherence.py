@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -272,3 +273,18 @@ def test_lost_changes_end_all_that_was_kept(tmp_path: Path) -> None:
         eventually((drive.path / "d4" / "deep" / "new").exists)
         eventually(lambda: (drive.path / "d4" / "deep" / "a").read_bytes() == b"changed")
         assert drive.states() == ["watching", "limited"]
+
+
+def test_a_written_file_is_given_free(drive: mounts.Mounted, here: Path, host: Path) -> None:
+    """A program of the host can be started that Linux has just written (execve(2), ETXTBSY)."""
+    shutil.copy("/bin/true", here / "program")
+    os.chmod(host / "program", 0o755)
+    deadline = time.monotonic() + _DEADLINE_S
+    while True:
+        try:
+            subprocess.run([host / "program"], check=True, timeout=20)
+            break
+        except OSError as error:
+            assert error.errno == errno.ETXTBSY
+            assert time.monotonic() < deadline
+            time.sleep(0.01)

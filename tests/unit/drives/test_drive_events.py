@@ -68,7 +68,9 @@ class Listener:
                 if mask & bit:
                     what = word + ("/" if mask & In.IN_ISDIR else "")
                     place = self._paths[wd] + "/" + name if name else self._paths[wd]
-                    self.heard.append((what, place))
+                    # A write in two steps may be reported in one or in two.
+                    if what != "modify" or (what, place) not in self.heard[-1:]:
+                        self.heard.append((what, place))
                     if cookie:
                         self.cookies[word] = cookie
 

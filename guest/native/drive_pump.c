@@ -4,9 +4,11 @@
 #include "fdpass.h"
 #include "io.h"
 #include "pump.h"
+#include "pump_helper.h"
 #include "pump_mount.h"
 #include "pump_notify.h"
 #include "pump_options.h"
+#include "replay.h"
 #include "report.h"
 
 #include <errno.h>
@@ -30,9 +32,32 @@ static void tell(int *ready, const char *line, int *mounted)
     io_close(ready);
 }
 
+static int open_root(void *helper)
+{
+    return pump_helper_open_root(helper);
+}
+
+static bool send_message(void *helper, const void *message, size_t length)
+{
+    return pump_helper_send(helper, message, length);
+}
+
+static void replay(struct pump_helper *helper, const unsigned char *message, size_t length)
+{
+    const struct replay_host host = {
+        .device = helper->device,
+        .context = helper,
+        .open_root = open_root,
+        .send = send_message,
+    };
+
+    replay_batch(&host, message, length);
+}
+
 int main(int argc, char **argv)
 {
     struct pump_options options;
+    static struct pump_helper helper = {.handle = replay};
     struct pump pump = {.helper = -1};
     const char *stage = NULL;
     int mounted;
@@ -58,6 +83,13 @@ int main(int argc, char **argv)
     int error = notify_start(pump.device);
     if (error != 0) {
         report("no thread: %s", strerror(error));
+        return EXIT_FAILURE;
+    }
+    helper.init = options.init;
+    helper.device = number;
+    pump.helper = pump_helper_start(&helper);
+    if (pump.helper < 0) {
+        report("no thread: %s", strerror(errno));
         return EXIT_FAILURE;
     }
     return pump_run(&pump);

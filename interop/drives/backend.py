@@ -33,6 +33,14 @@ class Found(NamedTuple):
     attributes_kept: bool = False
 
 
+class Seen(NamedTuple):
+    """What is at a name: its S_IFMT, its identity, when it was changed in any way."""
+
+    kind: int
+    identity: tuple[int, int]
+    changed_ns: int
+
+
 Emit = Callable[[bytes, int, int, int, "Found | None"], bool]
 """(name, inode number, S_IFMT >> 12, offset of the next, what it is) -> whether there was room."""
 
@@ -51,6 +59,18 @@ class Backend(Protocol):
 
     def lookup(self, parent: int, name: bytes) -> Found:
         """LOOKUP."""
+
+    def ghost(self, node: int, kind: int) -> Found:
+        """What is not there any more: `node`, where the kernel knows it, or one that never was.
+
+        `kind` is its S_IFMT.
+        """
+
+    def kind(self, directory: int, host: bytes) -> int:
+        """S_IFMT of the host's name `host` in a node; 0 if it is not there. Raises nothing."""
+
+    def look(self, directory: int) -> dict[bytes, Seen]:
+        """What there is in a node, by the host's names. Raises nothing."""
 
     def absence_kept(self, parent: int, name: bytes) -> bool:
         """Whether the kernel will be told when there is a `name` that lookup() did not find."""
@@ -93,6 +113,12 @@ class Backend(Protocol):
 
     def write(self, node: int, offset: int, data: memoryview, kill_set_ids: bool) -> int:
         """WRITE; all of `data`, or an error."""
+
+    def close_written(self, before: float) -> float | None:
+        """Close what was written to last before that moment of time.monotonic().
+
+        Returns when what is still open was written to first; None if nothing is.
+        """
 
     def readdir(self, node: int, offset: int, plus: bool, emit: Emit) -> None:
         """READDIR, READDIRPLUS: emit entries from `offset` on until there is no room."""

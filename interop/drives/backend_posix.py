@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -9,7 +10,7 @@ import sys
 from pathlib import Path
 
 from interop.drives import files_posix, libc_posix, listing_posix, stored_posix, tree_posix
-from interop.drives.backend import Caller, Emit, Found
+from interop.drives.backend import Caller, Emit, Found, Seen
 from interop.drives.changes import (
     ATTRIBUTES,
     CREATED,
@@ -26,6 +27,7 @@ from interop.drives.metadata import (
 )
 from interop.drives.names import has_forbidden, to_host, to_linux
 from interop.drives.nodes import Cache, Node
+from interop.drives.replies import Attributes
 from interop.drives.watches import Watcher
 
 assert sys.platform != "win32"
@@ -98,6 +100,35 @@ class PosixBackend(files_posix.PosixFiles):
         """Whether the kernel will be told when there is a `name` that lookup() did not find."""
         node = self.tree.nodes.get(parent)
         return node is not None and self.watches.note_absent(node, name)
+
+    def ghost(self, node: int, kind: int) -> Found:
+        """What is not there any more."""
+        known = self.tree.nodes.ghost(node, kind)
+        mode = kind | (0o755 if kind == stat.S_IFDIR else 0o644)
+        return Found(known.id, Attributes(known.identity[1], 0, 0, 0, 0, 0, mode, 1, 0, 0, 0))
+
+    def kind(self, directory: int, host: bytes) -> int:
+        """S_IFMT of the host's name `host` in a node; 0 if it is not there."""
+        try:
+            fd = self.tree.directory(self.tree.node(directory))
+            return stat.S_IFMT(os.stat(host, dir_fd=fd, follow_symlinks=False).st_mode)
+        except OSError:
+            return 0
+
+    def look(self, directory: int) -> dict[bytes, Seen]:
+        """What there is in a node, by the host's names."""
+        there: dict[bytes, Seen] = {}
+        try:
+            fd = self.tree.directory(self.tree.node(directory))
+            for entry in listing_posix.read(fd):
+                with contextlib.suppress(FileNotFoundError):
+                    status = os.stat(entry.host, dir_fd=fd, follow_symlinks=False)
+                    identity = tree_posix.identity(status)
+                    kind = stat.S_IFMT(status.st_mode)
+                    there[entry.host] = Seen(kind, identity, status.st_ctime_ns)
+        except OSError:
+            pass
+        return there
 
     # Names
 

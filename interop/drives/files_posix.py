@@ -210,6 +210,10 @@ class PosixFiles:
             done += os.pwrite(fd, data[done:], offset + done)
         return done
 
+    def close_written(self, before: float) -> float | None:
+        """Close what was written to last before `before`; when the rest was, at the earliest."""
+        return self.tree.close_written(before)
+
     def _kill_set_ids(self, fd: int) -> None:
         mode = stored_posix.read(tree_posix.proc_path(fd), through=True).mode
         if mode is not None and mode & _SET_IDS:

@@ -14,6 +14,7 @@ from interop.drives.backend import Backend
 from interop.drives.changes import ATTRIBUTES, Change, Report
 from interop.drives.coherence import Decision, foreign
 from interop.drives.metadata import Options
+from interop.drives.replaying import Replaying
 from interop.drives.server import KEPT_S, Port, Server
 from interop.drives.watches import Watches
 
@@ -26,6 +27,9 @@ LIFETIME_S = 1.0
 _LOST_S = 10.0
 """How long after changes were lost nothing is remembered for long: where so much happens, all that
 was remembered would soon have to be dropped again."""
+
+_WRITTEN_S = 0.5
+"""How long a file stays open that was written to: nobody tells when the guest has closed it."""
 
 OnState = Callable[[str, str], None]
 """(WATCHING or LIMITED, why): called when it changes."""
@@ -54,7 +58,8 @@ class Source(Protocol):
 class Mount:
     """Serves `backend`, whose directories are `watches`, over `port`; the caller closes all.
 
-    `source` reports changes; without one, or while it lost some, the mount is limited.
+    `source` reports changes; without one, or while it lost some, the mount is limited. With
+    `has_replayer` there is somebody in the guest who makes Linux watchers hear of them.
     """
 
     def __init__(
@@ -66,6 +71,7 @@ class Mount:
         source: Source | None,
         *,
         on_state: OnState = lambda state, text: None,
+        has_replayer: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.server = Server(port, backend, options, lifetime_s=LIFETIME_S)
@@ -77,6 +83,11 @@ class Mount:
         self._clock = clock
         self._state: tuple[str, str] | None = None
         self._lost_until = 0.0
+        self._replaying = (
+            Replaying(self.server, port, backend, watches, self._settle, clock)
+            if has_replayer
+            else None
+        )
 
     def serve(self) -> None:
         """Answer requests until the mount ends. Raises what Server.serve() does."""
@@ -85,6 +96,16 @@ class Mount:
         self.server.serve(self._between)
 
     def _between(self) -> float | None:
+        waits = [self._settle()]
+        now = self._clock()
+        written = self._backend.close_written(now - _WRITTEN_S)
+        if written is not None:
+            waits.append(written + _WRITTEN_S - now)
+        if self._replaying is not None:
+            waits.append(self._replaying.go_on())
+        return min((wait for wait in waits if wait is not None), default=None)
+
+    def _settle(self) -> float | None:
         timeout_s = self._tell_state()
         source = self._source
         if source is None:
@@ -100,9 +121,13 @@ class Mount:
             self._lost_until = self._clock() + _LOST_S
             self.server.kept_lifetime_s = LIFETIME_S
             decision.expire_all()
+            if self._replaying is not None:
+                self._replaying.lost()
         while watches.evicted:
             decision.expire(*watches.evicted.pop())
         for change in foreign(report.changes, self._mine(report.changes)):
+            if self._replaying is not None:
+                self._replaying.record(change)
             decision.apply(change)
         watches.mine.clear()
         watches.told = None

@@ -86,6 +86,19 @@ class NodeTable:
         self._place(node, parent, name)
         return node
 
+    def ghost(self, number: int, kind: int) -> Node:
+        """A node of S_IFMT `kind` that is nowhere, known once more to the kernel.
+
+        It is the one of that number where there is one.
+        """
+        node = self._by_id.get(number)
+        if node is None or node.kind != kind or node is self.root:
+            node = Node(self._next, (-1, self._next), kind)
+            self._next += 1
+            self._by_id[node.id] = node
+        node.lookups += 1
+        return node
+
     def _disown(self, node: Node) -> None:
         if self._by_identity.get(node.identity) is node:
             del self._by_identity[node.identity]

@@ -7,7 +7,7 @@ kernel was told, and that it has changed since, are sent in that order.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from interop.drives import replies
@@ -16,6 +16,7 @@ from interop.drives.constants import FSYNC_DATA_ONLY, WRITE_CACHE, WRITE_KILL_SU
 from interop.drives.errors import ProtocolError
 from interop.drives.metadata import Options
 from interop.drives.protocol import (
+    HEADER_SIZE,
     CopyIn,
     CreateIn,
     FallocateIn,
@@ -47,12 +48,15 @@ BUFFER_SIZE = MAX_WRITE + 4096
 _MOST_LISTED = 1 << 16
 """Bytes of one READDIR reply: each entry in it is a look-up, and others are waiting meanwhile."""
 
+HELPER = 0x1000
+"""An opcode that no kernel has: the pump's own helper in the guest says something."""
+
 KEPT_S = 3600.0
 """How long the kernel may go by what it is told the changes of. Not for ever: it costs nothing to
 ask once an hour, and would heal what a bug or a lost message has left behind."""
 
 Reply = bytes | memoryview
-_Handler = Callable[[Header, Any], Reply | None]
+Handler = Callable[[Header, Any], Reply | None]
 
 Between = Callable[[], float | None]
 """Called between requests; says for how long at most to wait for the next one, in seconds."""
@@ -106,6 +110,11 @@ class Server:
         kept_lifetime_s: float = KEPT_S,
     ) -> None:
         self.lifetime_s = lifetime_s
+        self.diverted_pid = -1
+        """Whose requests `diverted` answers, as far as it has their opcode."""
+        self.diverted: Mapping[int, Handler] = {}
+        self.helper: Callable[[Header, memoryview], None] | None = None
+        """What is told of requests whose opcode is HELPER; the kernel makes none."""
         self.kept_lifetime_s = kept_lifetime_s
         self.agreement: replies.Agreement | None = None
         self._port = port
@@ -132,9 +141,15 @@ class Server:
 
     def _answer(self, request: memoryview) -> None:
         header, body = decode(request)
+        if header.opcode == HELPER:
+            if self.helper is not None:
+                self.helper(header, request[HEADER_SIZE:])
+            return
         if self.agreement is None and header.opcode != Opcode.INIT:
             raise ProtocolError("before INIT", opcode=header.opcode)
         handler = self._handlers.get(header.opcode)
+        if header.pid == self.diverted_pid:
+            handler = self.diverted.get(header.opcode, handler)
         error = 0
         reply: Reply | None = b""
         if handler is None:
@@ -151,8 +166,8 @@ class Server:
             self._port.send([head, reply] if len(reply) else [head])
         self._backend.trim()
 
-    def _table(self, options: Options) -> dict[int, _Handler]:
-        table: dict[int, _Handler] = {
+    def _table(self, options: Options) -> dict[int, Handler]:
+        table: dict[int, Handler] = {
             Opcode.INIT: self._init,
             Opcode.DESTROY: self._destroy,
             Opcode.FORGET: self._forget,
@@ -209,7 +224,8 @@ class Server:
         for node, lookups in body.pairs:
             self._backend.forget(node or header.nodeid, lookups)
 
-    def _entry(self, found: Found) -> bytes:
+    def entry(self, found: Found) -> bytes:
+        """What the kernel is told of a name."""
         return replies.entry(
             found.node,
             found.attributes,
@@ -217,13 +233,14 @@ class Server:
             self.kept_lifetime_s if found.attributes_kept else self.lifetime_s,
         )
 
-    def _attributes(self, found: Found) -> bytes:
+    def attributes(self, found: Found) -> bytes:
+        """What the kernel is told of a node."""
         lifetime_s = self.kept_lifetime_s if found.attributes_kept else self.lifetime_s
         return replies.attributes_out(found.attributes, lifetime_s)
 
     def _lookup(self, header: Header, body: Name) -> Reply:
         try:
-            return self._entry(self._backend.lookup(header.nodeid, body.name))
+            return self.entry(self._backend.lookup(header.nodeid, body.name))
         except FileNotFoundError:
             is_kept = self._backend.absence_kept(header.nodeid, body.name)
             lifetime_s = self.kept_lifetime_s if is_kept else self.lifetime_s
@@ -232,28 +249,28 @@ class Server:
             return replies.no_such_entry(lifetime_s)
 
     def _getattr(self, header: Header, body: object) -> Reply:
-        return self._attributes(self._backend.getattr(header.nodeid))
+        return self.attributes(self._backend.getattr(header.nodeid))
 
     def _setattr(self, header: Header, body: SetattrIn) -> Reply:
-        return self._attributes(self._backend.setattr(header.nodeid, body))
+        return self.attributes(self._backend.setattr(header.nodeid, body))
 
     def _symlink(self, header: Header, body: SymlinkIn) -> Reply:
         made = self._backend.symlink(_caller(header), header.nodeid, body.name, body.target)
-        return self._entry(made)
+        return self.entry(made)
 
     def _mknod(self, header: Header, body: MknodIn) -> Reply:
         mode = body.mode & ~body.umask
         made = self._backend.mknod(_caller(header), header.nodeid, body.name, mode, body.rdev)
-        return self._entry(made)
+        return self.entry(made)
 
     def _mkdir(self, header: Header, body: MkdirIn) -> Reply:
         mode = body.mode & ~body.umask
-        return self._entry(self._backend.mkdir(_caller(header), header.nodeid, body.name, mode))
+        return self.entry(self._backend.mkdir(_caller(header), header.nodeid, body.name, mode))
 
     def _create(self, header: Header, body: CreateIn) -> Reply:
         mode = body.mode & ~body.umask
         made = self._backend.create(_caller(header), header.nodeid, body.name, mode, body.flags)
-        return self._entry(made) + replies.open_out(0, 0)
+        return self.entry(made) + replies.open_out(0, 0)
 
     def _unlink(self, header: Header, body: Name) -> Reply:
         self._backend.unlink(header.nodeid, body.name)
@@ -268,7 +285,7 @@ class Server:
         return b""
 
     def _link(self, header: Header, body: LinkIn) -> Reply:
-        return self._entry(self._backend.link(body.oldnodeid, header.nodeid, body.name))
+        return self.entry(self._backend.link(body.oldnodeid, header.nodeid, body.name))
 
     def _read(self, header: Header, body: ReadIn) -> Reply:
         return self._backend.read(header.nodeid, body.offset, min(body.size, MAX_WRITE))
@@ -297,7 +314,7 @@ class Server:
             if room < 0:
                 return False
             if plus:
-                parts.append(replies.NO_ENTRY if found is None else self._entry(found))
+                parts.append(replies.NO_ENTRY if found is None else self.entry(found))
             parts.append(replies.dirent(ino, following, kind, name))
             return True
 

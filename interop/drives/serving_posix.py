@@ -34,7 +34,15 @@ def serve(arguments: Namespace, options: Options) -> None:
         print("serving", flush=True)  # the service's first word of it
         if arguments.recovering:
             _forget_all(transport, os.fsencode(arguments.root))
-        mount = Mount(transport, backend, options, backend.watches, watcher, on_state=_tell_state)
+        mount = Mount(
+            transport,
+            backend,
+            options,
+            backend.watches,
+            watcher,
+            on_state=_tell_state,
+            has_replayer=True,
+        )
         mount.serve()
 
 

@@ -12,6 +12,7 @@ import errno
 import os
 import stat
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -85,6 +86,7 @@ class Tree:
         self.watches = Watches(self.nodes, watcher, limit=limits.watches)
         self._directories: Cache[int, int] = Cache(limits.directories, os.close)
         self._files: Cache[int, _Handle] = Cache(limits.files, self._close)
+        self._written: dict[int, float] = {}
         self._removed: dict[int, int] = {}
         self._most_removed = limits.removed
 
@@ -198,6 +200,8 @@ class Tree:
 
     def file(self, node: Node, *, write: bool) -> int:
         """A descriptor of the regular file `node` for reading or both; good until trim()."""
+        if write:
+            self._is_written(node)
         handle = self._files.get(node.id)
         if handle is not None and (handle.writable or not write):
             return handle.fd
@@ -228,7 +232,23 @@ class Tree:
 
     def opened(self, node: Node, fd: int) -> None:
         """Keep `fd`, open for reading and writing on the new file `node`."""
+        self._is_written(node)
         self._files.put(node.id, _Handle(node, fd, True))
+
+    def close_written(self, before: float) -> float | None:
+        """Close what was written to last before `before`; when the rest was, at the earliest."""
+        for number, used in list(self._written.items()):
+            if used >= before:
+                return used
+            del self._written[number]
+            handle = self._files.get(number)
+            if handle is not None and handle.writable:
+                self._files.discard(number)
+        return None
+
+    def _is_written(self, node: Node) -> None:
+        self._written.pop(node.id, None)  # so that they stay in order
+        self._written[node.id] = time.monotonic()
 
     def keep(self, node: Node) -> bool:
         """Hold on to `node`, whose name is about to go: the guest may have it open.
@@ -257,9 +277,11 @@ class Tree:
 
     def forget(self, number: int, lookups: int) -> None:
         """The kernel takes back `lookups` of the node of that number."""
+        known = self.nodes.get(number)
+        if known is not None and known.lookups <= lookups:
+            self._files.discard(number)  # while it still has a name
         node = self.nodes.forget(number, lookups)
         if node is not None:
             self.release(node)
             self.watches.leave(node)
             self._directories.discard(node.id)
-            self._files.discard(node.id)

@@ -62,6 +62,9 @@ _MASK = Mask(
     | _IN.IN_EXCL_UNLINK
 )
 _ID = CallbackId(0)
+_BUFFER_BYTES = 16 << 10
+"""What is read between two requests at most: some 500 events, a few milliseconds of work."""
+
 _USERS_SHARE = 4
 """One part in so many of what a user may watch is for one mount."""
 
@@ -173,21 +176,25 @@ class InotifyWatcher:
             self._instance.remove_callbacks([(wd, _ID)])
 
     def read(self) -> Report:
-        """What happened since the last time; does not wait."""
+        """What happened since the last time, or the first of it; does not wait.
+
+        Not until there is no more: who changes names in a loop could keep it here for ever.
+        """
         changes: list[Change] = []
         lost = False
-        while self._poll.poll(0):
-            for event in self._instance.read_events():
-                if event.mask & _IN.IN_Q_OVERFLOW:
-                    lost = True
-                    continue
-                node = self._nodes.get(event.wd)
-                if node is None:
-                    continue
-                change = _change(node, event)
-                changes.append(change)
-                if change.kind & UNWATCHED:
-                    self._ended(event.wd, node)
+        if not self._poll.poll(0):
+            return Report(changes)
+        for event in self._instance.read_events(event_buffer_size=_BUFFER_BYTES):
+            if event.mask & _IN.IN_Q_OVERFLOW:
+                lost = True
+                continue
+            node = self._nodes.get(event.wd)
+            if node is None:
+                continue
+            change = _change(node, event)
+            changes.append(change)
+            if change.kind & UNWATCHED:
+                self._ended(event.wd, node)
         return Report(changes, lost)
 
     def _ended(self, wd: WatchDescriptor, node: int) -> None:

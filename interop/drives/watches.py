@@ -12,7 +12,7 @@ from collections import OrderedDict
 from typing import Protocol
 
 from interop.drives.backend import Found
-from interop.drives.nodes import Node, NodeTable
+from interop.drives.nodes import Identity, Node, NodeTable
 
 
 class Watcher(Protocol):
@@ -51,6 +51,7 @@ class Watches:
         self._most_absent = 16 * limit
         self._absences = 0
         self._watched: OrderedDict[int, tuple[Node, set[bytes]]] = OrderedDict()
+        self._by_identity: dict[Identity, Node] = {}
 
     def __len__(self) -> int:
         return len(self._watched)
@@ -70,6 +71,10 @@ class Watches:
         watcher = self._watcher
         if watcher is None or (not may_evict and len(self._watched) >= self.limit):
             return False
+        other = self._by_identity.get(node.identity)
+        if other is not None:
+            # It was taken away and came back, under another number: the host has one watch for it.
+            self.evicted.append((other, self.leave(other)))
         try:
             if not watcher.add(node, directory):
                 return False
@@ -79,6 +84,7 @@ class Watches:
             self.is_short = True
             return False
         node.watched = True
+        self._by_identity[node.identity] = node
         self._watched[node.id] = (node, set())
         while len(self._watched) > self.limit:
             oldest, _ = next(iter(self._watched.values()))
@@ -91,6 +97,7 @@ class Watches:
         entry = self._watched.pop(node.id, None)
         if entry is None:
             return set()
+        self._by_identity.pop(node.identity, None)
         if self._watcher is not None:
             self._watcher.remove(node.id)
         self._absences -= len(entry[1])

@@ -5,6 +5,9 @@ from __future__ import annotations
 import ctypes
 import multiprocessing
 import os
+import select
+import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -16,6 +19,7 @@ import pytest
 
 from interop.drives import (
     backend_posix,
+    replay,
     serving_posix,
     transport_posix,
     tree_posix,
@@ -30,7 +34,7 @@ if sys.platform == "win32":
     pytest.skip("POSIX hosts only", allow_module_level=True)
 assert sys.platform != "win32"
 
-_DETACH = 2  # MNT_DETACH
+_FORCE, _DETACH = 1, 2  # MNT_FORCE, MNT_DETACH
 _SERVE_S = 30
 
 
@@ -78,6 +82,32 @@ class _Counting(transport_posix.DeviceTransport):
         super().notify(messages)
 
 
+class _WithReplayer(_Counting):
+    """Has a replayer as well, which speaks over `replayer`, as the pump has it."""
+
+    def __init__(
+        self, fd: int, counts: ctypes.Array[ctypes.c_long], replayer: socket.socket
+    ) -> None:
+        super().__init__(fd, counts)
+        self._replayer = replayer
+        self.attend(replayer.fileno())
+
+    def receive(self, timeout_s: float | None = None) -> memoryview | None:
+        assert self._poll is not None
+        ready = dict(self._poll.poll(None if timeout_s is None else timeout_s * 1000))
+        # Looked at once more: what it says comes before what its system call then asks.
+        if select.select([self._replayer], [], [], 0)[0]:
+            return memoryview(self._replayer.recv(1024))
+        return super().receive(0) if self._fd in ready else transport_posix.NOTHING
+
+    def notify(self, messages: Sequence[bytes]) -> None:
+        for message in messages:
+            if int.from_bytes(message[4:8], "little") == replay.CODE:
+                self._replayer.send(message)
+            else:
+                super().notify([message])
+
+
 @dataclass(frozen=True)
 class Serving:
     """How a mount is served. With `lifetime_s` nothing is watched, and all is kept for so long."""
@@ -86,6 +116,7 @@ class Serving:
     lifetime_s: float | None
     watches: int
     watchable: bool
+    replays: bool
 
 
 def _serve(transport: transport_posix.DeviceTransport, root: Path, log: Path, how: Serving) -> None:
@@ -104,7 +135,16 @@ def _serve(transport: transport_posix.DeviceTransport, root: Path, log: Path, ho
 
     limits = tree_posix.Limits(watches=how.watches)
     with serving_posix.served(root, options, limits=limits) as (backend, watcher):
-        Mount(transport, backend, options, backend.watches, watcher, on_state=on_state).serve()
+        mount = Mount(
+            transport,
+            backend,
+            options,
+            backend.watches,
+            watcher,
+            on_state=on_state,
+            has_replayer=how.replays,
+        )
+        mount.serve()
 
 
 @contextmanager
@@ -115,8 +155,11 @@ def mounted(
     lifetime_s: float | None = None,
     watches: int = 4096,
     watchable: bool = True,
+    replayer: Path | None = None,
 ) -> Iterator[Mounted]:
     """Mount `directory`/root at `directory`/mnt, served by a process of its own.
+
+    `replayer` is the program replay-test, if Linux watchers are to hear of the host's changes.
 
     Not by a thread: a page fault on the mount keeps Python's lock, which the server would need.
     """
@@ -131,15 +174,22 @@ def mounted(
         raise OSError(ctypes.get_errno(), "cannot mount /dev/fuse: the tests need root")
     context = multiprocessing.get_context("fork")
     counts = context.RawArray(ctypes.c_long, 64)
-    transport = _Counting(fd, counts)
-    how = Serving(Options.parse(options), lifetime_s, watches, watchable)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    transport = _WithReplayer(fd, counts, ours) if replayer else _Counting(fd, counts)
+    how = Serving(Options.parse(options), lifetime_s, watches, watchable, replayer is not None)
     log = directory / "states"
     process = context.Process(target=_serve, args=(transport, root, log, how))
     process.start()
+    argv = [str(replayer), str(path)]
+    helper = subprocess.Popen(argv, stdin=theirs.fileno()) if replayer else None
+    ours.close()
+    theirs.close()
 
     def end() -> None:
-        # Whatever waits for a server that has died or hangs is let go by closing the device.
+        # Whatever waits for a server that has died or hangs is let go by force: the server itself
+        # cannot die while a notification of its waits for a lock that such a request holds.
         process.join(_SERVE_S)
+        libc.umount2(os.fsencode(path), _FORCE)
         process.kill()
         process.join()
         os.close(fd)
@@ -150,6 +200,9 @@ def mounted(
         assert process.pid is not None
         yield Mounted(root, path, fd, process.pid, counts, log)
     finally:
+        if helper is not None:
+            helper.kill()
+            helper.wait()
         libc.umount2(os.fsencode(path), _DETACH)
         ending.join()
     assert process.exitcode == 0

@@ -170,6 +170,22 @@ def test_a_directory_that_is_gone_is_not_watched_any_more() -> None:
     assert len(watches) == 0
 
 
+def test_a_directory_that_came_back_is_watched_under_its_new_number() -> None:
+    nodes = table()
+    watcher = Watcher()
+    watches = Watches(nodes, watcher)
+    before = directory(nodes, b"d")
+    watches.enter(before, 0)
+    nodes.removed(nodes.root, b"d")
+    nodes.orphaned(before)
+    after = directory(nodes, b"d")
+    assert after is not before
+    assert watches.enter(after, 0)
+    assert watcher.watched == {after.id}
+    assert [node for node, _ in watches.evicted] == [before]
+    assert (before.watched, after.watched) == (False, True)
+
+
 def test_without_a_watcher_nothing_is_watched() -> None:
     nodes = table()
     watches = Watches(nodes)

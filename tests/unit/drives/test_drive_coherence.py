@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -256,13 +257,15 @@ def test_lost_changes_end_all_that_was_kept(tmp_path: Path) -> None:
     with mounts.mounted(tmp_path) as drive:
         fill(drive.root)
         (drive.root / "many").mkdir()
+        (drive.root / "many" / "one").touch()
+        (drive.root / "many" / "other").touch()
         walk(drive.path)
         assert not (drive.path / "d4" / "deep" / "new").exists()
         os.kill(drive.pid, signal.SIGSTOP)
         try:
-            for number in range(queue // 2 + 100):
-                os.mkdir(drive.root / "many" / str(number))
-                os.rmdir(drive.root / "many" / str(number))
+            for _ in range(queue // 2 + 100):  # in turn: inotify puts together what is the same
+                os.utime(drive.root / "many" / "one")
+                os.utime(drive.root / "many" / "other")
             (drive.root / "d4" / "deep" / "a").write_bytes(b"changed")
             (drive.root / "d4" / "deep" / "new").touch()
         finally:
@@ -270,3 +273,18 @@ def test_lost_changes_end_all_that_was_kept(tmp_path: Path) -> None:
         eventually((drive.path / "d4" / "deep" / "new").exists)
         eventually(lambda: (drive.path / "d4" / "deep" / "a").read_bytes() == b"changed")
         assert drive.states() == ["watching", "limited"]
+
+
+def test_a_written_file_is_given_free(drive: mounts.Mounted, here: Path, host: Path) -> None:
+    """A program of the host can be started that Linux has just written (execve(2), ETXTBSY)."""
+    shutil.copy("/bin/true", here / "program")
+    os.chmod(host / "program", 0o755)
+    deadline = time.monotonic() + _DEADLINE_S
+    while True:
+        try:
+            subprocess.run([host / "program"], check=True, timeout=20)
+            break
+        except OSError as error:
+            assert error.errno == errno.ETXTBSY
+            assert time.monotonic() < deadline
+            time.sleep(0.01)

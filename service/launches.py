@@ -115,17 +115,16 @@ class _Outbox:
         self.is_stopped = True
         self._granted.set()
 
-    async def wait_credit(self) -> int:
-        """How many bytes may be sent now, more than none unless `is_stopped`."""
-        while not self._window.available and not self.is_stopped:
-            self._granted.clear()
-            await self._granted.wait()
-        return min(self._window.available, MAX_DATA_BYTES)
-
-    def send(self, data: bytes) -> None:
-        """Send what there is credit for."""
-        self._window.take(len(data))
-        self._link.send_frame(FrameKind.DATA, self._stream, self._session, data)
+    async def send(self, data: bytes) -> None:
+        """Send at most a frame's worth of data, as there is credit for it."""
+        while data and not self.is_stopped:
+            allowed = self._window.take(len(data))
+            if not allowed:
+                self._granted.clear()
+                await self._granted.wait()
+                continue
+            self._link.send_frame(FrameKind.DATA, self._stream, self._session, data[:allowed])
+            data = data[allowed:]
 
     def end(self) -> None:
         """Nothing more comes."""
@@ -305,15 +304,13 @@ async def _drain(outbox: _Outbox, output: Output, ended: asyncio.Event) -> None:
     left = _TAIL_BYTES
     try:
         while not outbox.is_stopped and left > 0:
-            allowed = await outbox.wait_credit()
-            if outbox.is_stopped:
-                break
-            data = await _read(output, min(allowed, left), ending)
+            # Read before there is credit: that nothing more comes must be noticed without.
+            data = await _read(output, min(MAX_DATA_BYTES, left), ending)
             if not data:
                 break
             if ended.is_set():
                 left -= len(data)
-            outbox.send(data)
+            await outbox.send(data)
     finally:
         ending.cancel()
         outbox.end()

@@ -55,7 +55,9 @@ def _directory(host: Host, request: Run) -> str:
     # On Windows every path is; elsewhere `--cd C:\\Users` is, and "//x" is the host's own.
     if is_absolute(path) and not path.startswith("/"):
         return path
-    return _windows_path(host, path)
+    named = _windows_path(host, path)
+    # A directory of a Linux host that no drive shows is none of Windows': that is no news.
+    return "" if named == path else named
 
 
 def _search_path(host: Host) -> str:

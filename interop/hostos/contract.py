@@ -9,6 +9,9 @@ from typing import Protocol
 KILLED_STATUS = 137
 """The exit code of a program that kill() has ended: 128 + SIGKILL, as Linux shells say it."""
 
+INTERRUPTED_STATUS = 0x3A
+"""The low 8 bits of the exit code of a program that Ctrl-C has ended: STATUS_CONTROL_C_EXIT."""
+
 
 @dataclass(frozen=True)
 class ConsoleSize:

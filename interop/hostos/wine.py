@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 from interop.dosdevices import DosDevices
 from interop.drives.roots import wine_prefix
-from interop.hostos.contract import ConsoleSize, Output, Program
+from interop.hostos.contract import INTERRUPTED_STATUS, ConsoleSize, Output, Program
 from interop.hostos.errors import HostError, NoWindowsError, ProgramNotFoundError
 from interop.hostos.wineregistry import read_search_path
 from interop.pe import HEAD_BYTES, is_gui_program, is_windows_program
@@ -184,6 +184,7 @@ class WineProcess:
     ) -> None:
         self._process = process
         self._terminal = terminal
+        self._is_interrupted = False
         self.is_gui = is_gui
         self.stdin = stdin
         self.stdout = stdout
@@ -192,6 +193,8 @@ class WineProcess:
     async def wait(self) -> int:
         """The exit code's low 8 bits, which is what Wine passes on; KILLED_STATUS after kill()."""
         status = await self._process.wait()
+        if self._is_interrupted and status == 0:
+            return INTERRUPTED_STATUS  # Wine 8.0 has a program that Ctrl-C ends exit with 0
         return status if status >= 0 else 128 - status
 
     def resize(self, size: ConsoleSize) -> None:
@@ -201,6 +204,7 @@ class WineProcess:
 
     def interrupt(self) -> None:
         """As in contract.WindowsProcess: Wine makes Ctrl-C of SIGINT."""
+        self._is_interrupted = True
         self._signal(signal.SIGINT)
 
     def kill(self) -> None:

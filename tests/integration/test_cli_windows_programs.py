@@ -176,6 +176,7 @@ def test_a_console(windows: Isthmus) -> None:
         tty.expect("C:\\>")
         tty.type("echo %OS%\rexit 3\r")
         tty.expect("\nWindows_NT")
+        tty.expect(f"exit 3\n{PROMPT}")
         tty.type("echo status $?\r")
         tty.expect("status 3")
 

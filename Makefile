@@ -9,7 +9,8 @@ PYTEST := $(BIN)/pytest
 RUN_PACKAGES := python3 python3-venv qemu-system-x86 qemu-utils mmdebstrap uidmap
 IMAGE_PACKAGES := gcc libc6-dev linux-libc-dev make musl-tools erofs-utils lz4
 KERNEL_PACKAGES := bc binutils bison flex libelf-dev libssl-dev patch perl xz-utils
-TEST_PACKAGES := busybox-static e2fsprogs fish git libarchive-tools util-linux wine wine64 zsh
+TEST_PACKAGES := busybox-static e2fsprogs fish gcc-mingw-w64-x86-64-win32 git \
+  libarchive-tools util-linux wine wine64 zsh
 
 NATIVE_TESTS := tests/unit/native
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)

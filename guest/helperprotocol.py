@@ -31,6 +31,23 @@ class Op(IntEnum):
     MOUNT = 2
 
 
+class LaunchMessage(IntEnum):
+    """What follows a LAUNCH (§6): from the launcher, and to it."""
+
+    RESIZE = 0x40
+    SIGNAL = 0x41
+    STARTED = 0xC0
+    EXITED = 0xC1
+
+
+LAUNCH_CONSOLE = 1
+"""Flag of LAUNCH: the program gets a console."""
+LAUNCH_GUI = 1
+"""Flag of STARTED: the program has windows of its own."""
+LAUNCH_FDS = 3
+LAUNCH_MAX_PROGRAM_BYTES = 512 * 1024 * 1024
+
+
 class HelperProtocolError(AgentError):
     """A program sent what docs/protocol-helper.md does not allow: its connection is closed."""
 

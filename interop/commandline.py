@@ -32,6 +32,12 @@ def command_line(program: str, argv: Sequence[str]) -> str:
     Raises ArgumentError: an argument holds NUL, or all of them are more than Windows takes.
     """
     line = join_command_line(windows_argv(program, argv))
+    check_length(line)
+    return line
+
+
+def check_length(line: str) -> None:
+    """Raises ArgumentError where Windows takes no command line as long as `line`."""
     units = len(line.encode("utf-16-le", "surrogatepass")) // 2 + 1
     if units > MAX_COMMAND_LINE:
         raise ArgumentError(
@@ -40,4 +46,3 @@ def command_line(program: str, argv: Sequence[str]) -> str:
             hint="Pass fewer arguments at a time (xargs -s 30000), or put them into a file.",
             number=errno.E2BIG,
         )
-    return line

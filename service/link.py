@@ -16,7 +16,15 @@ from wire import failures
 from wire.codec import Message, decode_message, encode_message
 from wire.common import Exited, Failure
 from wire.errors import FrameError, MessageError, WireError
-from wire.frame import Frame, FrameKind, FrameReader, Role, encode_frame
+from wire.frame import (
+    FIRST_AGENT_SESSION,
+    MAX_CHANNEL,
+    Frame,
+    FrameKind,
+    FrameReader,
+    Role,
+    encode_frame,
+)
 from wire.preamble import ECHO, MAGIC, NONCE_BYTES, PreambleScanner
 
 log = logging.getLogger(__name__)
@@ -190,7 +198,7 @@ class AgentLink(asyncio.BufferedProtocol):
             self._take_request(frame.channel, message)
         elif frame.stream != Role.EVENT:
             raise MessageError(f"the agent sent {message.NAME} in no known role")
-        elif isinstance(message, Exited):
+        elif isinstance(message, Exited) and message.session < FIRST_AGENT_SESSION:
             session = self._sessions.pop(message.session, None)
             if session is not None:
                 session.on_exit(message)
@@ -271,6 +279,17 @@ class AgentLink(asyncio.BufferedProtocol):
         number = next(self._session_numbers)
         self._sessions[number] = session
         return number
+
+    def adopt_session(self, number: int, session: Session) -> None:
+        """A session that the agent has asked for, under its own number. Raises MessageError."""
+        if not FIRST_AGENT_SESSION <= number <= MAX_CHANNEL or number in self._sessions:
+            raise MessageError(f"the agent cannot open session {number}")
+        self._sessions[number] = session
+
+    def release_session(self, number: int, session: Session) -> None:
+        """Such a session is over; harmless if the link has been lost since it was opened."""
+        if self._sessions.get(number) is session:
+            del self._sessions[number]
 
     def drop_session(self, number: int) -> None:
         """Forget a session whose request was refused."""

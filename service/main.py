@@ -16,20 +16,32 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from interop.hostos.contract import Host
+from interop.hostos.find import find_host
 from service.client import Client
 from service.distributions import DistributionManager
 from service.drives import Drives
 from service.endpoint import current_user, serve, withdraw
 from service.errors import ServiceError
+from service.launches import Launches
 from service.lifetimes import Lifetimes
 from service.machine import Machine
 from service.operations import Operations
 from service.ports import Ports
 from service.registry import Registry
 from service.settings import SettingsFile, extra_distribution_lists, find_wslconfig
+from service.windowsside import WindowsSide
 from vm.pidfile import end_orphan
-from wire.agent import DistributionStopped, DriveClosed, FirstRunDone, OpenDrive, PortsChanged
+from wire.agent import (
+    DistributionStopped,
+    DriveClosed,
+    FirstRunDone,
+    Launch,
+    OpenDrive,
+    PortsChanged,
+)
 from wire.codec import Message
+from wire.common import Hangup, Resize, Signal
 from wire.places import Places, find_places
 from wire.version import VERSION
 
@@ -37,6 +49,11 @@ log = logging.getLogger(__name__)
 
 _LOG_BYTES = 1024 * 1024
 _LOGS_KEPT = 3
+
+
+def _find_host() -> Host:
+    """The kind of host that this is: Wine may be installed, or removed, at any time."""
+    return find_host(os.environ)
 
 
 class Service:
@@ -68,6 +85,12 @@ class Service:
             lambda: settings.current().host_drives,
         )
         answerers[OpenDrive] = self._drives.open
+        self._launches = Launches(
+            lambda: self._machine.link,
+            _find_host,
+            Path(places.run_directory) / "programs",
+        )
+        answerers[Launch] = self._launches.launch
         self._distributions = DistributionManager(
             places, registry, self._machine, self._drives.letters
         )
@@ -79,6 +102,7 @@ class Service:
             self._lifetimes,
             self._ports,
             self._drives,
+            WindowsSide(_find_host),
             self._ending.set,
         )
 
@@ -92,6 +116,8 @@ class Service:
             self._follow(self._drives.close(event))
         elif isinstance(event, PortsChanged):
             self._ports.on_changed(event)
+        elif isinstance(event, (Resize, Signal, Hangup)):
+            self._launches.on_event(event)
 
     def _follow(self, work: Coroutine[None, None, None]) -> None:
         """Keep a task alive until it is done."""
@@ -124,6 +150,7 @@ class Service:
             server.close()
             withdraw(self._places)
             await self._machine.close()
+            await self._launches.end()
             await asyncio.gather(*self._tasks)
             for client in list(self._clients):
                 client.disconnect()

@@ -28,6 +28,7 @@ from service.registry import Record
 from service.relay import CLIENT_SESSION, Relay
 from service.rootfs import RootfsSource, catalogue, find_source, obtain
 from service.status import status_report
+from service.windowsside import Origin, WindowsSide
 from vm.image.errors import ImageError
 from vm.image.update import update
 from wire import client as messages
@@ -72,6 +73,7 @@ class Operations:
         lifetimes: Lifetimes,
         ports: Ports,
         drives: Drives,
+        windows: WindowsSide,
         quit: Callable[[], None],
     ) -> None:
         self._places = places
@@ -80,6 +82,7 @@ class Operations:
         self._lifetimes = lifetimes
         self._ports = ports
         self._drives = drives
+        self._windows = windows
         self._registry = distributions.registry
         self._quit_service = quit
         management = Management(machine, distributions)
@@ -143,6 +146,9 @@ class Operations:
             *self._machine.take_notices(),
             *warnings,
         )
+        origin = Origin()
+        if not request.system:
+            origin = await asyncio.to_thread(self._windows.origin, request)
         relay = Relay(client, link)
         relay.hold()
         wanted = request.directory or "~"
@@ -154,11 +160,14 @@ class Operations:
             login=request.login,
             user=request.user,
             default_uid=default_uid,
-            directories=(wanted, "~"),
+            directories=(wanted, "~") if request.directory else ("~",),
             environment=request.environment,
             terminal=request.terminal,
             redirected=request.redirected,
             first_run=first_run,
+            windows_directory=origin.directory,
+            windows_path=origin.search_path,
+            windows_environment=dict(origin.environment),
         )
         spawning = asyncio.ensure_future(link.request(spawn, Spawned))
         try:
@@ -172,6 +181,7 @@ class Operations:
             raise
         client.start_relay(relay)
         reporting = client.follow(self._report_exit(client, relay))
+        warnings += spawned.warnings
         if not request.system and not _was_entered(wanted, spawned.directory):
             warnings += (f"{wanted} cannot be entered; started in {spawned.directory}",)
         return messages.Running(warnings=warnings), reporting

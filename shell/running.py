@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from shell.connection import Connection, open_connection, places
 from shell.exitcodes import status_of_signal
@@ -196,10 +196,20 @@ def run_request(command: RunCommand, terminal: UserTerminal | None) -> Run:
         directory=command.directory,
         host_directory=command.host_directory or _working_directory(),
         environment=environment,
+        host_environment=shared_variables(os.environ),
         terminal=None if terminal is None else terminal.size(),
         redirected=() if terminal is None else terminal.redirected,
         system=command.system or command.debug_shell,
     )
+
+
+def shared_variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """WSLENV and the variables that it names; nothing without it. Pure."""
+    listed = environment.get("WSLENV", "")
+    if not listed:
+        return {}
+    names = {entry.partition("/")[0] for entry in listed.split(":")}
+    return {name: environment[name] for name in ("WSLENV", *names) if name in environment}
 
 
 def _working_directory() -> str:

@@ -170,10 +170,14 @@ class DistributionStopped(Message, name="distribution-stopped"):
 
 
 class Spawned(Message, name="spawned"):
-    """Reply to Spawn: the process runs. `directory` is the one of `directories` it started in."""
+    """Reply to Spawn: the process runs. `directory` is the one of `directories` it started in.
+
+    `warnings` are for the user: what of Windows could not be translated.
+    """
 
     pid: int
     directory: str
+    warnings: tuple[str, ...] = ()
 
 
 class Spawn(Message, name="spawn"):
@@ -182,10 +186,13 @@ class Spawn(Message, name="spawn"):
     With `line`, the user's shell runs it (`$SHELL -c line`); with `argv`, it is executed
     directly, looked up in the session's PATH; with neither, the user's login shell starts.
     `distribution` "" is the utility VM itself. `directories` are tried in turn; "~" is the
-    user's home. `user` "" is the distribution's default user. With a `terminal`, descriptors
-    0, 1 and 2 are that terminal (stream TERMINAL) except for those in `redirected`, which are
-    pipes, as they all are without one. With `first_run`, the setup command that the
-    distribution brings with it runs before, as root; the session ends if it fails.
+    user's home. What the distribution shows of `windows_directory`, a Windows path, comes before
+    them; `windows_path` is Windows' PATH, and `windows_environment` holds WSLENV and variables
+    that it names, in Windows' form (docs/paths.md §3). `user` "" is the distribution's default
+    user. With a `terminal`, descriptors 0, 1 and 2 are that terminal (stream TERMINAL) except for
+    those in `redirected`, which are pipes, as they all are without one. With `first_run`, the
+    setup command that the distribution brings with it runs before, as root; the session ends if
+    it fails.
     """
 
     REPLY: ClassVar[type[Message]] = Spawned
@@ -201,6 +208,9 @@ class Spawn(Message, name="spawn"):
     terminal: Terminal | None = None
     redirected: tuple[int, ...] = ()
     first_run: bool = False
+    windows_directory: str = ""
+    windows_path: str = ""
+    windows_environment: dict[str, str] = {}  # noqa: RUF012 - as above
 
 
 class FirstRunDone(Message, name="first-run-done"):
@@ -300,6 +310,42 @@ class WatchPorts(Message, name="watch-ports"):
     """
 
     REPLY: ClassVar[type[Message]] = Done
+
+
+class Launch(Message, name="launch"):
+    r"""The agent asks: start a Windows program as session `session`, one of the agent's own.
+
+    `distribution` is the identity of the one it was executed in. `program` is its Windows path;
+    with `program_bytes` it has none, and that many bytes of it come first on stream STDIN.
+    `file` is what Linux executed, with `argv`; `directory` is the Windows path to start in, ""
+    where there is none. `environment` changes the host's: an empty value deletes. The reply says
+    that the service takes the session's streams; Launched or Exited tells what became of it.
+    """
+
+    REPLY: ClassVar[type[Message]] = Done
+    session: int
+    distribution: str
+    file: str
+    argv: tuple[str, ...]
+    program: str = ""
+    program_bytes: int = 0
+    directory: str = ""
+    environment: dict[str, str] = {}  # noqa: RUF012 - a field's default, never changed
+    terminal: Terminal | None = None
+
+
+class Launched(Message, name="launched"):
+    """Event, to the agent: a Windows program runs, or does not.
+
+    `error` is 0 or the errno(3) of why it does not run; `message` and `hint` say what that does
+    not. `is_gui`: it has windows of its own, and no use for a console.
+    """
+
+    session: int
+    is_gui: bool = False
+    error: int = 0
+    message: str = ""
+    hint: str = ""
 
 
 class PowerOff(Message, name="power-off"):

@@ -38,7 +38,8 @@ class Run(Message, name="run"):
 
     Fields as in wire.agent.Spawn. `distribution` "" is the default one, a name or a GUID in
     braces otherwise; `system` runs it in the utility VM instead. `directory` is a Linux path or
-    "~"; `host_directory` is where the client stands on the host.
+    "~"; `host_directory` is where the client stands on the host, or a Windows path.
+    `host_environment` holds WSLENV and the variables that it names, as the host has them.
     """
 
     REPLY: ClassVar[type[Message]] = Running
@@ -53,6 +54,7 @@ class Run(Message, name="run"):
     terminal: Terminal | None = None
     redirected: tuple[int, ...] = ()
     system: bool = False
+    host_environment: dict[str, str] = {}  # noqa: RUF012 - as above
 
 
 class Installed(Message, name="installed"):

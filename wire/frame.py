@@ -24,6 +24,8 @@ MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 """Largest payload of a MESSAGE frame: room for a full Linux argument list (ARG_MAX, 2 MiB)."""
 
 MAX_CHANNEL = 2**32 - 1
+FIRST_AGENT_SESSION = 2**31
+"""Sessions on the service-agent link are the service's below this, the agent's from here on."""
 
 CREDIT_PAYLOAD = struct.Struct("<I")
 

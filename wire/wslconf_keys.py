@@ -61,7 +61,6 @@ WSL_CONF = (
         "boolean",
         True,
         "Let Linux start programs of the host.",
-        state=State.NOT_YET,
         always=False,
     ),
     Key(
@@ -69,7 +68,6 @@ WSL_CONF = (
         "boolean",
         True,
         "Append the host's PATH to that of Linux.",
-        state=State.NOT_YET,
         always=False,
     ),
     Key("network.generateHosts", "boolean", True, "Write /etc/hosts when the distribution starts."),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from wire.paths import Translator
 
 WSLENV = "WSLENV"
+_BLANKS = " \t\n\v\f\r"
 _PATH_FLAGS = frozenset("pl")
 _TO_LINUX_FLAG = "u"
 _TO_WINDOWS_FLAG = "w"
@@ -53,7 +54,7 @@ def parse_wslenv(value: str) -> list[Entry]:
     So are empty names and WSLENV itself, which always crosses as it is.
     """
     entries = []
-    for text in value.rstrip().split(":"):
+    for text in value.rstrip(_BLANKS).split(":"):
         name, _, flags = text.partition("/")
         if name and "=" not in name and name != WSLENV and _FLAGS.issuperset(flags):
             entries.append(Entry(name, flags))

@@ -18,6 +18,7 @@ from guest.agent.distributions import Distribution
 from guest.agent.drives import Drives
 from guest.agent.errors import AgentError, failure_of
 from guest.agent.helpers import Helpers
+from guest.agent.launches import Launches
 from guest.agent.link import Link
 from guest.agent.loop import Loop
 from guest.agent.ports import PortWatch
@@ -29,9 +30,9 @@ from guest.agent.system import System
 from guest.helperprotocol import Op
 from wire import agent as messages
 from wire.codec import Message, decode_message
-from wire.common import PROTOCOL_VERSION, Done, Hangup, Resize, Signal
+from wire.common import PROTOCOL_VERSION, Done, Exited, Hangup, Resize, Signal
 from wire.errors import FrameError, MessageError, WireError
-from wire.frame import Frame, FrameKind, Role
+from wire.frame import FIRST_AGENT_SESSION, Frame, FrameKind, Role
 
 _LEAST_ENTROPY_BYTES = 32
 
@@ -50,8 +51,11 @@ class Agent:
         self._service = Service(self._link)
         self._drives = Drives(loop, self._link, self._service)
         self._sessions = Sessions(loop, self._link, self._distributions)
-        self._helpers = Helpers(loop, {Op.MOUNT: self._drives.on_request})
         self._ports = PortWatch(loop, self._link.send_event)
+        self._launches = Launches(loop, self._link, self._service)
+        self._helpers = Helpers(
+            loop, {Op.LAUNCH: self._launches.handle, Op.MOUNT: self._drives.on_request}
+        )
         for distribution in distributions.left_running(loop, self._on_distribution_stopped):
             self._distributions[distribution.identity] = distribution
             self._listen(distribution)
@@ -61,6 +65,8 @@ class Agent:
     def _on_frame(self, frame: Frame) -> None:
         if frame.kind == FrameKind.MESSAGE:
             self._on_message(frame)
+        elif frame.channel >= FIRST_AGENT_SESSION:
+            self._launches.on_frame(frame)
         else:
             self._sessions.on_frame(frame)
 
@@ -102,6 +108,7 @@ class Agent:
         self._sessions.drop_all()
         self._service.drop_all()
         self._ports.stop()
+        self._launches.drop_all()
 
     def _in_thread(self, work: Callable[[], Message], reply: Reply) -> None:
         """Answer with what `work` returns, or with its failure."""
@@ -294,10 +301,18 @@ class Agent:
     def _hangup(self, event: Hangup) -> None:
         self._sessions.hangup(event)
 
+    def _launched(self, event: messages.Launched) -> None:
+        self._launches.launched(event)
+
+    def _exited(self, event: Exited) -> None:
+        self._launches.exited(event)
+
     _EVENTS: dict[type[Message], Callable[[Agent, Any], None]] = {  # noqa: RUF012
         Resize: _resize,
         Signal: _signal,
         Hangup: _hangup,
+        messages.Launched: _launched,
+        Exited: _exited,
     }
     _REQUESTS: dict[type[Message], Callable[[Agent, Any, Reply], None]] = {  # noqa: RUF012
         messages.Hello: _hello,

@@ -17,12 +17,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from guest import initclient
-from guest.agent import disks, etc, kernelmodules, tools
+from guest.agent import binfmt, disks, etc, kernelmodules, tools
 from guest.agent.children import run, spawn, wait_until
 from guest.agent.distroconf import read_distro_conf
 from guest.agent.errors import AgentError
 from guest.agent.loop import READABLE, WRITABLE, Loop
 from guest.agent.roots import RootFiles, default_user_warnings
+from guest.agent.windowsview import PROFILE, PROFILE_TEXT, MountTable
 from wire.agent import StartDistribution
 
 RUN_DIRECTORY = "/run/distributions"
@@ -36,6 +37,9 @@ DEATH_TIMEOUT_S = 3.0
 """How long processes that were killed may take, unless something in the kernel holds them."""
 HELPER_DIRECTORY = "/run/WSL"
 """Where a distribution sees the socket and the facts that are its own, by WSL's name."""
+SOCKET_NAME = "1_interop"
+"""WSL's name for the socket that is there as long as the distribution runs."""
+HELPER_SOCKET = f"{HELPER_DIRECTORY}/{SOCKET_NAME}"
 _FACTS = "facts"
 _BINDS = (
     initclient.Bind(SHARED_DIRECTORY, etc.SHARED),
@@ -81,6 +85,12 @@ class Distribution:
         try:
             self._client = initclient.InitClient.connect(socket_path(identity))
         except OSError:
+            os.close(self._pidfd)
+            raise
+        try:
+            self.mount_table = MountTable(pid)
+        except OSError:
+            self._client.close()
             os.close(self._pidfd)
             raise
         self._wants_write = False
@@ -151,6 +161,7 @@ class Distribution:
         self._loop.forget(self._client.fileno())
         self._is_lost = True
         self._client.close()
+        self.mount_table.close()
         with self._pidfd_lock:
             os.close(self._pidfd)
             self._pidfd = -1
@@ -199,6 +210,9 @@ def start_init(request: StartDistribution, facts: Mapping[str, str]) -> tuple[in
     warnings += etc.write_network_files(root, hostname, conf)
     warnings += etc.write_timezone(root, request.timezone, conf)
     warnings += tools.write_links(root)
+    if conf.interop_enabled:
+        warnings += etc.write_profile(root, PROFILE, PROFILE_TEXT)
+        warnings += _register_windows_programs()
     helper = helper_directory(identity)
     os.makedirs(helper, 0o755, exist_ok=True)
     own_facts = {"distribution": request.name, **facts}
@@ -226,6 +240,15 @@ def start_init(request: StartDistribution, facts: Mapping[str, str]) -> tuple[in
         pid = _spawn_and_wait_ready([DISTRO_INIT, *arguments], listener.fileno())
     _write(f"{directory}/state", f"{pid}\n{disk}\n{request.name}\n")
     return pid, warnings
+
+
+def _register_windows_programs() -> list[str]:
+    """Let the kernel know them, again if a distribution has removed the entry; warnings."""
+    try:
+        binfmt.register()
+    except OSError as error:
+        return [f"Windows programs cannot be started: binfmt_misc: {error.strerror}"]
+    return []
 
 
 def _spawn_and_wait_ready(argv: list[str], listen_fd: int) -> int:

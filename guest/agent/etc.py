@@ -79,3 +79,17 @@ def write_timezone(root: str, zone: str, conf: DistroConf) -> list[str]:
     except OSError as error:
         return [f"/etc/localtime could not be written: {error.strerror}"]
     return []
+
+
+def write_profile(root: str, path: str, text: str) -> list[str]:
+    """Write a part of /etc/profile, where the distribution has such parts. Returns warnings."""
+    try:
+        os.close(open_beneath(root, os.path.dirname(path), os.O_PATH | os.O_DIRECTORY))
+    except OSError:
+        return []
+    try:
+        if read_beneath(root, path) != text:
+            write_beneath(root, path, text)
+    except OSError as error:
+        return [f"{path} could not be written: {error.strerror}"]
+    return []

@@ -16,7 +16,7 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 
-from guest.agent.distributions import Distribution, helper_directory
+from guest.agent.distributions import SOCKET_NAME, Distribution, helper_directory
 from guest.agent.errors import AgentError
 from guest.agent.loop import READABLE, Loop
 from guest.helperprotocol import (
@@ -28,8 +28,6 @@ from guest.helperprotocol import (
     encode_refusal,
 )
 
-SOCKET_NAME = "1_interop"
-"""WSL's name for the socket that is there as long as the distribution runs."""
 MAX_CONNECTIONS = 256
 """Per distribution. With bodies of at most 256 KiB they hold 64 MiB, if all mean harm."""
 REQUEST_TIMEOUT_S = 10.0

@@ -63,9 +63,8 @@ def make_channels(terminal: Terminal | None, master: int, redirected: Sequence[i
             if terminal is not None and number not in redirected:
                 theirs.append(slave)
                 continue
-            reader, writer = os.pipe2(os.O_CLOEXEC)
+            reader, writer = make_pipe()
             opened += [reader, writer]
-            _enlarge(writer)
             theirs.append(reader if number == StreamId.STDIN else writer)
             if number == StreamId.STDIN:
                 inputs[number] = writer
@@ -80,11 +79,14 @@ def make_channels(terminal: Terminal | None, master: int, redirected: Sequence[i
     return Channels((theirs[0], theirs[1], theirs[2]), inputs, outputs)
 
 
-def _enlarge(pipe: int) -> None:
+def make_pipe() -> tuple[int, int]:
+    """A roomy pipe: its reading and its writing end. Raises OSError."""
+    reader, writer = os.pipe2(os.O_CLOEXEC)
     try:
-        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
     except OSError:
         pass  # over the user's pipe quota (pipe(7)): the default capacity serves
+    return reader, writer
 
 
 _TIOCGPTPEER = 0x5441

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 from guest import initclient
 from guest.agent import disks
-from guest.agent.distributions import Distribution
+from guest.agent.distributions import HELPER_SOCKET, Distribution
 from guest.agent.distroconf import Oobe, read_oobe
 from guest.agent.errors import AgentError, failure_of
 from guest.agent.link import Link
@@ -18,14 +18,28 @@ from guest.agent.loop import Loop
 from guest.agent.session import Channels, Session, make_channels
 from guest.agent.setup import FirstRun, first_run_done
 from guest.agent.spawning import group_killer, spawn_error, spawn_in_system, spawn_request
+from guest.agent.windowsview import seen_from
 from wire import agent as messages
 from wire.codec import Message
 from wire.common import Done, Hangup, Resize, Signal
 from wire.errors import MessageError
-from wire.frame import MAX_CHANNEL, Frame
+from wire.frame import FIRST_AGENT_SESSION, Frame
+from wire.pathlists import HOME
 
 Reply = Callable[[Message], None]
 """Sends the one answer to a request."""
+
+
+def seen_from_distribution(
+    distribution: Distribution, request: messages.Spawn
+) -> tuple[messages.Spawn, tuple[str, ...]]:
+    """`request` with what it says of Windows in the distribution's terms, and warnings.
+
+    Raises OSError.
+    """
+    mounts = distribution.mount_table.mounts()
+    conf = distribution.files.conf
+    return seen_from(request, mounts, distribution.name, conf, HELPER_SOCKET)
 
 
 class Starting:
@@ -82,7 +96,8 @@ class Sessions:
         Raises MessageError for a session number that cannot be, and AgentError and OSError.
         """
         number = request.session
-        if number in self._sessions or number in self._starting or not 0 < number <= MAX_CHANNEL:
+        in_use = number in self._sessions or number in self._starting
+        if in_use or not 0 < number < FIRST_AGENT_SESSION:
             raise MessageError(f"session {number} exists already or cannot exist")
         if not request.distribution:
             self._start_in_system(request, reply)
@@ -140,6 +155,12 @@ class Sessions:
     ) -> None:
         files = distribution.files
         default_uid = request.default_uid
+        try:
+            request, warnings = seen_from_distribution(distribution, request)
+        except OSError:
+            if master >= 0:
+                os.close(master)
+            raise
         if request.first_run and not distribution.is_in_first_run:
             oobe = read_oobe(disks.mount_point(distribution.disk))
             if oobe.command:
@@ -167,7 +188,10 @@ class Sessions:
             distribution.expect_exit(answer.pid, session.exited)
             session.started(group_killer(distribution, answer.pid))
             directory = os.fsdecode(spawn.directories[answer.directory])
-            reply(messages.Spawned(pid=answer.pid, directory=directory))
+            told = warnings
+            if answer.directory and request.directories[0] != HOME and request.windows_directory:
+                told += (f"{request.directories[0]} cannot be entered; started in {directory}",)
+            reply(messages.Spawned(pid=answer.pid, directory=directory, warnings=told))
 
         try:
             distribution.request(spawn, channels.theirs, on_spawned)

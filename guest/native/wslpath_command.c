@@ -1,5 +1,6 @@
 #include "wslpath_command.h"
 
+#include "errors.h"
 #include "wslpath_options.h"
 #include "wslpath_text.h"
 
@@ -35,31 +36,6 @@ static const char *const WSLPATH_FLAGS[] = {"-u", "-w", "-m", "-a", "--help", NU
 static const char *const WSLINFO_FLAGS[] = {
     "--networking-mode", "--msal-proxy-path", "--version", "--wsl-version",
     "--vm-id",           "-n",                "--help",    NULL};
-
-/* glibc's words, so that a command says the same with any C library: wire/strerror.py. */
-static const struct {
-    int number;
-    const char *text;
-} ERROR_TEXTS[] = {
-    {E2BIG, "Argument list too long"},
-    {EACCES, "Permission denied"},
-    {EINVAL, "Invalid argument"},
-    {EIO, "Input/output error"},
-    {ELOOP, "Too many levels of symbolic links"},
-    {ENAMETOOLONG, "File name too long"},
-    {ENOENT, "No such file or directory"},
-    {ENOMEM, "Cannot allocate memory"},
-    {ENOTDIR, "Not a directory"},
-    {EPERM, "Operation not permitted"},
-};
-
-static const char *error_text(int number)
-{
-    for (size_t i = 0; i < sizeof ERROR_TEXTS / sizeof *ERROR_TEXTS; i++)
-        if (ERROR_TEXTS[i].number == number)
-            return ERROR_TEXTS[i].text;
-    return strerror(number);
-}
 
 static struct output failed(const char *out, const char *error)
 {
@@ -97,7 +73,7 @@ static struct output translate(struct arena *arena, const char *program,
     }
     if (result == NULL)
         return failed("",
-                      arena_join(arena, program, ": ", path, ": ", error_text(errno), "\n", NULL));
+                      arena_join(arena, program, ": ", path, ": ", errors_text(errno), "\n", NULL));
     if (mode == 'm')
         text_replace(result, '\\', '/');
     return (struct output){.out = arena_join(arena, result, "\n", NULL), .error = ""};

@@ -56,6 +56,29 @@ static char *absolute_to_linux(struct translator *translator, const char *path)
     return *result != '\0' ? result : arena_join(arena, "/", NULL);
 }
 
+/* The Windows path of the collapsed path, or NULL where it lies on no drive. */
+static char *on_drive(struct translator *translator, const char *collapsed)
+{
+    struct arena *arena = translator->arena;
+    const struct mount *mount = mounts_holding(&translator->mounts, collapsed);
+    if (mount == NULL || mount->windows == NULL)
+        return NULL;
+    /* A mount point ends with "/" only where it is the root itself. */
+    const char *below = collapsed + text_trimmed_length(mount->point, '/');
+    /* A drive's root needs its separator: C: alone is a relative path. */
+    if (*below == '\0' && strlen(mount->windows) == strlen("C:"))
+        return arena_join(arena, mount->windows, "\\", NULL);
+    return arena_join(arena, mount->windows, text_escape(arena, below), NULL);
+}
+
+char *translate_drive_path(struct translator *translator, const char *path)
+{
+    const char *collapsed =
+        *path == '/' ? text_collapse(translator->arena, path, '/', 0) : NULL;
+
+    return collapsed != NULL ? on_drive(translator, collapsed) : NULL;
+}
+
 static char *absolute_to_windows(struct translator *translator, const char *path)
 {
     struct arena *arena = translator->arena;
@@ -63,15 +86,9 @@ static char *absolute_to_windows(struct translator *translator, const char *path
     if (collapsed == NULL)
         return no_such_path();
 
-    const struct mount *mount = mounts_holding(&translator->mounts, collapsed);
-    if (mount != NULL && mount->windows != NULL) {
-        /* A mount point ends with "/" only where it is the root itself. */
-        const char *below = collapsed + text_trimmed_length(mount->point, '/');
-        /* A drive's root needs its separator: C: alone is a relative path. */
-        if (*below == '\0' && strlen(mount->windows) == strlen("C:"))
-            return arena_join(arena, mount->windows, "\\", NULL);
-        return arena_join(arena, mount->windows, text_escape(arena, below), NULL);
-    }
+    char *drive_path = on_drive(translator, collapsed);
+    if (drive_path != NULL)
+        return drive_path;
     if (*translator->distribution == '\0')
         return no_such_path();
     return arena_join(arena, SERVERS[0], translator->distribution, text_escape(arena, collapsed),

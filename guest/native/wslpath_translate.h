@@ -30,4 +30,8 @@ char *translate_to_linux(struct translator *translator, const char *path, bool a
  * and then the result is absolute. */
 char *translate_to_windows(struct translator *translator, const char *path, bool absolute);
 
+/* The Windows path of the absolute Linux path `path` by its names, NULL where it lies on no drive:
+ * for what a Windows process has to open itself. */
+char *translate_drive_path(struct translator *translator, const char *path);
+
 #endif

@@ -6,7 +6,12 @@ import errno
 
 
 class HostError(Exception):
-    """Root of what this package raises. `number` is the errno(3) value for the Linux caller."""
+    """Root of what this package raises. `number` is the errno(3) value for the Linux caller.
+
+    `is_plain`: that number says all there is to say.
+    """
+
+    is_plain = False
 
     def __init__(self, message: str, *, hint: str = "", number: int = errno.EINVAL) -> None:
         super().__init__(message)
@@ -27,6 +32,8 @@ class NoWindowsError(HostError):
 
 class ProgramNotFoundError(HostError):
     """`path` is no file that could be started."""
+
+    is_plain = True
 
     def __init__(self, path: str, number: int = errno.ENOENT) -> None:
         super().__init__(f"'{path}' is no program that can be started", number=number)

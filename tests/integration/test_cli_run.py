@@ -157,7 +157,10 @@ def test_environment(cli: Isthmus) -> None:
         "TERM": "vt220",
         "USER": "ada",
         "WSL_DISTRO_NAME": TINY,
+        "ISTHMUS_PATH": variables["ISTHMUS_PATH"],
+        "WSL_INTEROP": "/run/WSL/1_interop",
     }
+    assert variables["PATH"].endswith(":" + variables["ISTHMUS_PATH"])
     assert {"/usr/local/sbin", "/usr/bin", "/bin", "/sbin"} <= set(variables["PATH"].split(":"))
 
 

@@ -8,7 +8,7 @@ import socket
 from types import SimpleNamespace
 from typing import cast
 
-from guest.agent import distributions, helpers
+from guest.agent import distributions
 from guest.agent.distributions import Distribution
 from guest.agent.errors import AgentError
 from guest.agent.helpers import Call, Helpers
@@ -37,7 +37,7 @@ class World:
         }
         self.distribution = cast(Distribution, SimpleNamespace(identity="d", name="test"))
         os.makedirs(distributions.helper_directory("d"))
-        self.path = f"{distributions.helper_directory('d')}/{helpers.SOCKET_NAME}"
+        self.path = f"{distributions.helper_directory('d')}/{distributions.SOCKET_NAME}"
         self.helpers = Helpers(loop, handlers)
         self.helpers.listen(self.distribution)
 

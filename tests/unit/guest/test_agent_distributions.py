@@ -141,7 +141,7 @@ def test_death_answers_what_was_asked_and_ends_what_ran(world: World) -> None:
     assert answers[master].fd == -1
     assert isinstance(answers[kill], initclient.Done)
     assert all(answer.error for answer in answers.values())
-    assert len(before - open_descriptors()) == 2, "the connection and the pidfd"
+    assert len(before - open_descriptors()) == 3, "connection, pidfd, mountinfo"
     with pytest.raises(AgentError):
         world.distribution.request(initclient.Stop(), (), world.replies.append)
     world.distribution.kill()

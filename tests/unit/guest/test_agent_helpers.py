@@ -25,6 +25,7 @@ from guest.helperprotocol import (
     ZERO,
     Body,
     HelperProtocolError,
+    LaunchMessage,
     Op,
     encode_message,
     strings,
@@ -51,14 +52,20 @@ def world(loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
 def test_python_and_c_declare_the_same() -> None:
     text = re.sub(r"/\*.*?\*/", "", (NATIVE / "helper_protocol.h").read_text(), flags=re.DOTALL)
     declared = {
-        name: eval(value) for name, value in re.findall(r"\bHELPER_(\w+)\s*=\s*([^,}]+)", text)
+        name: eval(value)
+        for name, value in re.findall(r"\b((?:HELPER|LAUNCH)_\w+)\s*=\s*([^,}]+)", text)
     }
     assert declared == {
-        "HEAD_BYTES": HEAD.size,
-        "MAX_BODY_BYTES": MAX_BODY_BYTES,
-        "REPLY_BIT": helperprotocol.REPLY_BIT,
-        "REFUSED": REFUSED,
-        **{f"OP_{op.name}": op.value for op in Op},
+        "HELPER_HEAD_BYTES": HEAD.size,
+        "HELPER_MAX_BODY_BYTES": MAX_BODY_BYTES,
+        "HELPER_REPLY_BIT": helperprotocol.REPLY_BIT,
+        "HELPER_REFUSED": REFUSED,
+        **{f"HELPER_OP_{op.name}": op.value for op in Op},
+        "LAUNCH_CONSOLE": helperprotocol.LAUNCH_CONSOLE,
+        "LAUNCH_GUI": helperprotocol.LAUNCH_GUI,
+        "LAUNCH_FDS": helperprotocol.LAUNCH_FDS,
+        "LAUNCH_MAX_PROGRAM_BYTES": helperprotocol.LAUNCH_MAX_PROGRAM_BYTES,
+        **{f"LAUNCH_{message.name}": message.value for message in LaunchMessage},
     }
 
 

@@ -18,4 +18,6 @@ def test_it_says_what_is_missing() -> None:
         asyncio.run(host.start(Program("C:\\x.exe")))
     assert caught.value.number == errno.ENOEXEC
     assert "Wine" in caught.value.hint
-    assert host.drives() == {}
+    assert host.drives() == {"Z": "/"}
+    assert host.windows_path("/home/user") == "Z:\\home\\user"
+    assert host.search_path() == ""

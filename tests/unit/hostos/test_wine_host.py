@@ -54,6 +54,7 @@ def run(host: Host, program: Program, data: bytes = b"") -> tuple[bytes, bytes, 
         process = await host.start(program)
         process.stdin.write(data)
         process.stdin.close()
+        assert process.stderr is not None
         out, error = await asyncio.gather(process.stdout.read(), process.stderr.read())
         return out, error, await process.wait()
 
@@ -86,7 +87,7 @@ def test_what_cannot_be_started(host: Host) -> None:
 def test_kill(host: Host) -> None:
     async def kill() -> int:
         process = await host.start(Program(CMD, ["/c", "echo ready& set /p x="]))
-        assert (await process.stdout.readline()).strip() == b"ready"
+        assert (await process.stdout.read(100)).strip() == b"ready"
         process.kill()
         return await process.wait()
 

@@ -6,24 +6,44 @@ answers in sentences, and carry the bytes in C. They are IPv4 only, on both side
 
 from __future__ import annotations
 
+import ipaddress
+
 from netbridge.forwards import Forward, Target
 
 NETDEV = "net0"
 HOST_ADDRESS = "127.0.0.1"
 """The one address of the host that is ever bound."""
 
-GUEST_ADDRESSES = {
-    Target.MACHINE: "10.0.2.15",
-    Target.LOOPBACK: "127.0.0.1",
-}
-"""What QEMU connects to. It reaches the guest's loopback address because the guest's kernel lets it
-(guest.agent.system, open_loopback) and answers for that address when it is looked for (ARP)."""
+MACHINE_ADDRESS = "10.0.2.15"
+"""The guest's in QEMU's user network (net/slirp.c)."""
+
+LOCALHOST6_NETWORK = 0x7FFE0000
+"""127.254.0.0/16: a connection to 127.254.H.L goes on to ::1, port H * 256 + L."""
+LOCALHOST6_PORT = 6
+"""Where guest/native/localhost6.c passes those on: no port of a service, and a privileged one."""
+
+
+def can_forward(forward: Forward, target: Target) -> bool:
+    """Whether there is a way at all: none leads by UDP to what does not speak IPv4."""
+    return forward.protocol == "tcp" or target is not Target.LOOPBACK_V6
+
+
+def guest_end(forward: Forward, target: Target) -> str:
+    """Address and port that QEMU connects to.
+
+    It reaches loopback addresses because the guest's kernel lets it (guest.agent.system,
+    open_loopback), and answers for them when they are looked for (ARP).
+    """
+    if target is Target.MACHINE:
+        return f"{MACHINE_ADDRESS}:{forward.port}"
+    if target is Target.LOOPBACK:
+        return f"127.0.0.1:{forward.port}"
+    return f"{ipaddress.IPv4Address(LOCALHOST6_NETWORK | forward.port)}:{LOCALHOST6_PORT}"
 
 
 def add_command(forward: Forward, target: Target) -> str:
-    """Makes a forward to a `target` that is in GUEST_ADDRESSES."""
-    guest = GUEST_ADDRESSES[target]
-    return f"hostfwd_add {NETDEV} {_rule(forward)}-{guest}:{forward.port}"
+    """Makes a forward that `can_forward`."""
+    return f"hostfwd_add {NETDEV} {_rule(forward)}-{guest_end(forward, target)}"
 
 
 def remove_command(forward: Forward) -> str:

@@ -20,6 +20,7 @@ from guest.agent.errors import AgentError, failure_of
 from guest.agent.helpers import Helpers
 from guest.agent.link import Link
 from guest.agent.loop import Loop
+from guest.agent.loopback import Loopback
 from guest.agent.ports import PortWatch
 from guest.agent.roots import describe_root
 from guest.agent.service import Service
@@ -52,6 +53,7 @@ class Agent:
         self._sessions = Sessions(loop, self._link, self._distributions)
         self._helpers = Helpers(loop, {Op.MOUNT: self._drives.on_request})
         self._ports = PortWatch(loop, self._link.send_event)
+        self._loopback = Loopback(loop)
         for distribution in distributions.left_running(loop, self._on_distribution_stopped):
             self._distributions[distribution.identity] = distribution
             self._listen(distribution)
@@ -263,7 +265,7 @@ class Agent:
         reply(messages.UserFound(uid=distribution.files.find_user(request.name, 0).uid))
 
     def _watch_ports(self, request: messages.WatchPorts, reply: Reply) -> None:
-        self._system.open_loopback()
+        self._loopback.open()
         self._ports.start()
         reply(Done())
 

@@ -22,6 +22,9 @@ _NLMSG_HEADER = struct.Struct("=IHHII")
 _INET_DIAG_REQUEST = struct.Struct("=BBBxI48x")
 """inet_diag_req_v2: family, protocol, extensions, states, and an empty inet_diag_sockid."""
 _INET_DIAG_MESSAGE_BYTES = 72
+_INTERFACE = slice(40, 44)
+"""inet_diag_msg.id.idiag_if"""
+_ANY_INTERFACE = bytes(4)
 _INET_DIAG_SKV6ONLY = 11
 _TCP_CLOSE = 7
 _TCP_LISTEN = 10
@@ -98,7 +101,8 @@ def parse_dump(answer: bytes, sequence: int, found: set[Listener]) -> bool:
             return True
         if kind == _SOCK_DIAG_BY_FAMILY and len(body) >= _INET_DIAG_MESSAGE_BYTES:
             port = int.from_bytes(body[4:6], "big")
-            if port:
+            # One that is tied to an interface (SO_BINDTODEVICE) is not at localhost.
+            if port and body[_INTERFACE] == _ANY_INTERFACE:
                 family = body[0]
                 address = body[8 : 12 if family == socket.AF_INET else 24]
                 found.add((family, address, port, _is_v6_only(body)))

@@ -78,7 +78,7 @@ def forwards(cli: Isthmus) -> dict[int, str]:
     return {row["number"]: row["problem"] for row in rows if row["protocol"] == "tcp"}
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0", "::"])
+@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0", "::", "::1"])
 def test_what_linux_serves_is_at_localhost(cli: Isthmus, address: str) -> None:
     expected = boot_id(cli)
     with server(cli, address) as port:

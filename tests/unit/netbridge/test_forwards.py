@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netbridge.forwards import Forward, Target, target_of, wanted_forwards
-from netbridge.hostfwd import add_command, remove_command, was_added, was_removed
+from netbridge.hostfwd import add_command, can_forward, remove_command, was_added, was_removed
 from wire.agent import Port
 
 
@@ -86,6 +86,10 @@ def test_the_monitors_commands_name_no_address_but_loopback() -> None:
     assert add_command(Forward(53, "udp"), Target.LOOPBACK) == (
         "hostfwd_add net0 udp:127.0.0.1:53-127.0.0.1:53"
     )
+    assert add_command(Forward(0x1234, "tcp"), Target.LOOPBACK_V6) == (
+        "hostfwd_add net0 tcp:127.0.0.1:4660-127.254.18.52:6"
+    )
+    assert not can_forward(Forward(53, "udp"), Target.LOOPBACK_V6)
     assert remove_command(Forward(53, "udp")) == "hostfwd_remove net0 udp:127.0.0.1:53"
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 
-from netbridge.forwards import Forward, Target, wanted_forwards
+from netbridge.forwards import Forward, Target, settled, wanted_forwards
 from service.errors import ServiceError
 from service.forwarder import Forwarder, PortRefused
 from service.link import AgentLink
@@ -32,7 +33,9 @@ class Ports:
 
     def __init__(self, settings: SettingsFile) -> None:
         self._settings = settings
-        self._served: set[Port] = set()
+        self._served: dict[Port, float] = {}
+        self._next_s: float | None = None
+        """In how many seconds there is something to do although nothing changes."""
         self._active: dict[Forward, Target] = {}
         self._refused: dict[Forward, str] = {}
         self.problem = ""
@@ -72,8 +75,11 @@ class Ports:
 
     def on_changed(self, event: PortsChanged) -> None:
         """The agent tells what has begun, and ceased, to be served."""
-        self._served.difference_update(event.closed)
-        self._served.update(event.opened)
+        now = time.monotonic()
+        for port in event.closed:
+            self._served.pop(port, None)
+        for port in event.opened:
+            self._served.setdefault(port, now)
         if self._learning is None:  # else the list is not complete
             self._changed.set()
 
@@ -95,7 +101,7 @@ class Ports:
         """Make the host's ports what they should be, whenever that changes."""
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_RETRY_S if self._refused else None):
+                async with asyncio.timeout(self._next_s):
                     await self._changed.wait()
             self._changed.clear()
             try:
@@ -106,7 +112,8 @@ class Ports:
                 self._changed.set()
 
     async def _converge(self, forwarder: Forwarder) -> None:
-        wanted = wanted_forwards(self._served, self._settings.current().ignored_ports)
+        served, self._next_s = settled(self._served, time.monotonic())
+        wanted = wanted_forwards(served, self._settings.current().ignored_ports)
         for forward in self._refused.keys() - wanted.keys():
             del self._refused[forward]
         for forward, target in list(self._active.items()):
@@ -125,6 +132,8 @@ class Ports:
             else:
                 self._active[forward] = target
                 self._refused.pop(forward, None)
+        if self._refused:
+            self._next_s = min(self._next_s or _RETRY_S, _RETRY_S)
 
     # -- what there is -------------------------------------------------------------------------
 

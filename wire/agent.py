@@ -302,6 +302,15 @@ class WatchPorts(Message, name="watch-ports"):
     REPLY: ClassVar[type[Message]] = Done
 
 
+class MirrorLocalhost(Message, name="mirror-localhost"):
+    """From now on the machine's programs reach the host's localhost at their own.
+
+    A port that one of them serves stays theirs. Lasts while the agent does.
+    """
+
+    REPLY: ClassVar[type[Message]] = Done
+
+
 class PowerOff(Message, name="power-off"):
     """Stop all distributions, unmount, sync, and turn the machine off. The reply comes before."""
 

@@ -21,6 +21,7 @@ from guest.agent.helpers import Helpers
 from guest.agent.link import Link
 from guest.agent.loop import Loop
 from guest.agent.loopback import Loopback
+from guest.agent.nethooks import put_hooks
 from guest.agent.ports import PortWatch
 from guest.agent.roots import describe_root
 from guest.agent.service import Service
@@ -54,6 +55,8 @@ class Agent:
         self._helpers = Helpers(loop, {Op.MOUNT: self._drives.on_request})
         self._ports = PortWatch(loop, self._link.send_event)
         self._loopback = Loopback(loop)
+        self._mirror: list[int] = []
+        """Descriptors of what makes localhost the host's as well, kept open while it should."""
         for distribution in distributions.left_running(loop, self._on_distribution_stopped):
             self._distributions[distribution.identity] = distribution
             self._listen(distribution)
@@ -269,6 +272,11 @@ class Agent:
         self._ports.start()
         reply(Done())
 
+    def _mirror_localhost(self, request: messages.MirrorLocalhost, reply: Reply) -> None:
+        if not self._mirror:
+            self._mirror = put_hooks("mirror")
+        reply(Done())
+
     def _power_off_request(self, request: messages.PowerOff, reply: Reply) -> None:
         def stop_all() -> Message:
             for distribution in list(self._distributions.values()):
@@ -315,5 +323,6 @@ class Agent:
         messages.Spawn: _spawn,
         messages.FindUser: _find_user,
         messages.WatchPorts: _watch_ports,
+        messages.MirrorLocalhost: _mirror_localhost,
         messages.PowerOff: _power_off_request,
     }

@@ -37,19 +37,64 @@ _ANSWER_BYTES = 32 * 1024
 _TIMEOUT_S = 5.0
 
 
+Endpoint = tuple[int, bytes, int]
+"""Family, address and port."""
 Listener = tuple[int, bytes, int, bool]
 """A socket that serves: family, address, port, and whether it is deaf to IPv4 (IPV6_V6ONLY)."""
+
+
+_DESTROY_GROUPS = {"udp": (2, 4)}
+"""SKNLGRP_INET_UDP_DESTROY and SKNLGRP_INET6_UDP_DESTROY: of which the kernel tells when a socket
+is over."""
+
+
+class Departures:
+    """Sockets of this namespace that are over, told by the kernel. Raises OSError.
+
+    It has groups for sockets without a listener's state only: "udp".
+    """
+
+    def __init__(self, protocol: str) -> None:
+        self._socket = _netlink(socket.SOCK_NONBLOCK)
+        try:
+            # The kernel's own number is 0, and it tells itself nothing: ours must be another.
+            self._socket.bind((0, 0))
+            for group in _DESTROY_GROUPS[protocol]:
+                # SOL_NETLINK, NETLINK_ADD_MEMBERSHIP
+                self._socket.setsockopt(270, 1, group)
+        except OSError:
+            self._socket.close()
+            raise
+        self.fd = self._socket.fileno()
+
+    def read(self, known: set[Listener]) -> tuple[bool, set[Endpoint]]:
+        """Whether any of `known` may be over; nothing that begins is told here."""
+        gone: set[Listener] = set()
+        while True:
+            try:
+                parse_dump(self._socket.recv(_ANSWER_BYTES), 0, gone)
+            except BlockingIOError:
+                break
+            except OSError:
+                return True, set()  # ENOBUFS: some could not be told
+        endpoints = {listener[:3] for listener in known}
+        return any(listener[:3] in endpoints for listener in gone), set()
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._socket.close()
+
+
+def _netlink(flags: int = 0) -> socket.socket:
+    kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC | flags
+    return socket.socket(socket.AF_NETLINK, kind, 4)  # NETLINK_SOCK_DIAG
 
 
 class SockDiag:
     """A netlink socket in the namespace of whoever makes it. Raises OSError if there is none."""
 
     def __init__(self) -> None:
-        self._socket = socket.socket(
-            socket.AF_NETLINK,
-            socket.SOCK_RAW | socket.SOCK_CLOEXEC,
-            4,  # NETLINK_SOCK_DIAG
-        )
+        self._socket = _netlink()
         self._socket.settimeout(_TIMEOUT_S)
         self._sequence = 0
 

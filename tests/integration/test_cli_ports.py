@@ -40,10 +40,22 @@ while True:
 """Answers each connection with the boot id of the kernel it runs on."""
 
 
+ECHO = """
+import socket, sys
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind((sys.argv[1], int(sys.argv[2])))
+print(server.getsockname()[1], flush=True)
+boot_id = open("/proc/sys/kernel/random/boot_id", "rb").read()
+while True:
+    data, peer = server.recvfrom(65536)
+    server.sendto(data + boot_id, peer)
+"""
+
+
 @contextlib.contextmanager
-def server(cli: Isthmus, address: str, port: int = 0) -> Iterator[int]:
+def server(cli: Isthmus, address: str, port: int = 0, program: str = SERVER) -> Iterator[int]:
     """A server in the machine; its port."""
-    arguments = ("--system", "-e", "python3", "-c", SERVER, address, str(port))
+    arguments = ("--system", "-e", "python3", "-c", program, address, str(port))
     with cli.started(*arguments) as command:
         line = command.stdout.readline()
         assert line, command.stderr.read()
@@ -104,6 +116,35 @@ def test_a_distributions_server(cli: Isthmus) -> None:
         assert answer[0].decode() == cli.text("uname -r") + "\n"
         assert command.status() == 0
     wait_until(lambda: is_refused(4721), "the end of the forward")
+
+
+@pytest.mark.parametrize(("address", "port"), [("127.0.0.1", 4731), ("0.0.0.0", 0)])
+def test_datagrams(cli: Isthmus, address: str, port: int) -> None:
+    """Two clients in turns: each gets its own answers. Of a port of its own choice, or of none."""
+    expected = boot_id(cli)
+    with server(cli, address, port, ECHO) as number, contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(socket.socket(type=socket.SOCK_DGRAM)) for _ in range(2)]
+        for client in clients:
+            client.connect(("127.0.0.1", number))
+            client.settimeout(1)
+
+        def is_answered() -> bool:
+            try:
+                clients[0].send(b"?")
+                return clients[0].recv(100) == b"?" + expected
+            except (ConnectionRefusedError, TimeoutError):
+                return False
+
+        wait_until(is_answered, "an answer")
+        for client in clients:
+            client.settimeout(20)
+        for round in range(3):
+            for name, client in zip("ab", clients, strict=True):
+                client.send(f"{round}{name}".encode())
+            for name, client in zip("ab", clients, strict=True):
+                assert client.recv(100) == f"{round}{name}".encode() + expected
+        assert f"{number}/udp" in cli.text("--status")
+    wait_until(lambda: f"{number}/udp" not in cli.text("--status"), "the end of the forward")
 
 
 def test_nothing_is_bound_but_loopback(cli: Isthmus) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netbridge.forwards import Forward, Target, target_of, wanted_forwards
+from netbridge.forwards import Forward, Target, settled, target_of, wanted_forwards
 from netbridge.hostfwd import add_command, can_forward, remove_command, was_added, was_removed
 from wire.agent import Port
 
@@ -55,6 +55,14 @@ def test_protocols_are_apart_and_ignored_ports_are_left_out() -> None:
     assert (
         wanted_forwards([port("0.0.0.0", 0), port("0.0.0.0", 70000), port("::", 1, "dccp")]) == {}
     )
+
+
+def test_a_clients_datagram_socket_does_not_count() -> None:
+    server, client = port("0.0.0.0", 53, "udp"), port("0.0.0.0", 40000, "udp")
+    stream = port("0.0.0.0", 40000)
+    served = {server: 10.0, client: 10.0, stream: 10.0}
+    assert settled(served, 10.25) == ({server, stream}, 0.75)
+    assert settled(served, 11.0) == ({server, client, stream}, None)
 
 
 @given(

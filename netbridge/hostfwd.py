@@ -9,18 +9,11 @@ from __future__ import annotations
 import ipaddress
 
 from netbridge.forwards import Forward, Target
+from wire.network import LOCALHOST6_NETWORK, LOCALHOST6_PORT, MACHINE_ADDRESS
 
 NETDEV = "net0"
 HOST_ADDRESS = "127.0.0.1"
 """The one address of the host that is ever bound."""
-
-MACHINE_ADDRESS = "10.0.2.15"
-"""The guest's in QEMU's user network (net/slirp.c)."""
-
-LOCALHOST6_NETWORK = 0x7FFE0000
-"""127.254.0.0/16: a connection to 127.254.H.L goes on to ::1, port H * 256 + L."""
-LOCALHOST6_PORT = 6
-"""Where guest/native/localhost6.c passes those on: no port of a service, and a privileged one."""
 
 
 def can_forward(forward: Forward, target: Target) -> bool:

@@ -13,6 +13,7 @@ from vm.spec import (
     KernelOrigin,
     MachineSpec,
     Qemu,
+    UserNetwork,
     choose_machine,
     choose_processors,
 )
@@ -45,7 +46,7 @@ def machine_spec(
         ports=ports,
         spare_ports=spare_ports,
         kernel_arguments=(*_debug_arguments(settings), *settings.kernel_arguments),
-        user_network=not settings.safe_mode,
+        network=None if settings.networking_mode == "None" else UserNetwork(settings.ipv6),
         cpu_features=_cpu_features(settings),
         console_copy=console_copy,
     )

@@ -23,8 +23,8 @@ from service.endpoint import current_user, serve, withdraw
 from service.errors import ServiceError
 from service.lifetimes import Lifetimes
 from service.machine import Machine
+from service.network import Network
 from service.operations import Operations
-from service.ports import Ports
 from service.registry import Registry
 from service.settings import SettingsFile, extra_distribution_lists, find_wslconfig
 from vm.pidfile import end_orphan
@@ -53,13 +53,13 @@ class Service:
             find_wslconfig(os.environ, sys.platform), extra_distribution_lists(os.environ)
         )
         answerers: dict[type[Message], Callable[[Any], Awaitable[Message]]] = {}
-        self._ports = Ports(settings)
+        self._network = Network(settings)
         self._machine = Machine(
             places,
             settings,
             self._on_event,
             answerers,
-            self._ports.on_greeted,
+            self._network.on_greeted,
             self._on_machine_ended,
         )
         self._drives = Drives(
@@ -77,7 +77,7 @@ class Service:
             self._machine,
             self._distributions,
             self._lifetimes,
-            self._ports,
+            self._network,
             self._drives,
             self._ending.set,
         )
@@ -91,7 +91,7 @@ class Service:
         elif isinstance(event, DriveClosed):
             self._follow(self._drives.close(event))
         elif isinstance(event, PortsChanged):
-            self._ports.on_changed(event)
+            self._network.on_ports_changed(event)
 
     def _follow(self, work: Coroutine[None, None, None]) -> None:
         """Keep a task alive until it is done."""
@@ -102,7 +102,7 @@ class Service:
     def _on_machine_ended(self) -> None:
         self._distributions.on_machine_ended()
         self._follow(self._drives.on_machine_ended())
-        self._ports.on_machine_ended()
+        self._network.end()
 
     def _new_client(self, token: str) -> Client:
         client = Client(self._operations.handle, token, self._clients.discard)

@@ -12,15 +12,12 @@ import logging
 import time
 
 from netbridge.forwards import Forward, Target, settled, wanted_forwards
-from service.errors import ServiceError
 from service.forwarder import Forwarder, PortRefused
-from service.link import AgentLink
 from service.settings import SettingsFile
 from vm.errors import VmError
 from vm.machine import VirtualMachine
 from wire import client as messages
-from wire.agent import Port, PortsChanged, WatchPorts
-from wire.common import Done
+from wire.agent import Port, PortsChanged
 
 log = logging.getLogger(__name__)
 
@@ -38,39 +35,27 @@ class Ports:
         """In how many seconds there is something to do although nothing changes."""
         self._active: dict[Forward, Target] = {}
         self._refused: dict[Forward, str] = {}
-        self.problem = ""
-        """Why nothing at all is forwarded, although it should be."""
         self._forwarder: Forwarder | None = None
         self._vm: VirtualMachine | None = None
         self._changed = asyncio.Event()
         self._worker: asyncio.Task[None] | None = None
-        self._learning: asyncio.Task[None] | None = None
+        self._is_complete = False
 
     # -- what happens --------------------------------------------------------------------------
 
-    def on_greeted(self, vm: VirtualMachine, link: AgentLink) -> None:
-        """An agent is there, of a new machine or anew of the same: learn what is served."""
-        settings = self._settings.current()
-        if not settings.localhost_forwarding:
-            return
+    def begin(self, vm: VirtualMachine) -> None:
+        """An agent, of a new machine or anew of the same, is about to tell what is served."""
         if vm is not self._vm:
-            self.on_machine_ended()
-            self._vm, self._forwarder = vm, Forwarder(vm.qmp)
-            self._worker = asyncio.create_task(self._work(self._forwarder))
-        if self._learning is not None:
-            self._learning.cancel()
+            self.end()
+            forwarder = Forwarder(vm.qmp)
+            self._vm, self._forwarder = vm, forwarder
+            self._worker = asyncio.create_task(self._work(forwarder))
         self._served.clear()
-        self._learning = asyncio.create_task(self._learn(link))
+        self._is_complete = False
 
-    async def _learn(self, link: AgentLink) -> None:
-        try:
-            await link.request(WatchPorts(), Done)
-        except ServiceError as error:
-            log.warning("ports are not forwarded: %s", error.message)
-            self.problem = error.message
-            return
-        self.problem = ""
-        self._learning = None
+    def complete(self) -> None:
+        """It has told of all that is served by now."""
+        self._is_complete = True
         self._changed.set()
 
     def on_changed(self, event: PortsChanged) -> None:
@@ -80,17 +65,16 @@ class Ports:
             self._served.pop(port, None)
         for port in event.opened:
             self._served.setdefault(port, now)
-        if self._learning is None:  # else the list is not complete
+        if self._is_complete:
             self._changed.set()
 
-    def on_machine_ended(self) -> None:
-        """All forwards are gone."""
-        for task in (self._worker, self._learning):
-            if task is not None:
-                task.cancel()
+    def end(self) -> None:
+        """The machine is over, and all forwards with it."""
+        if self._worker is not None:
+            self._worker.cancel()
         if self._forwarder is not None:
             self._forwarder.abandon()
-        self._worker = self._learning = self._forwarder = self._vm = None
+        self._worker = self._forwarder = self._vm = None
         self._served.clear()
         self._active.clear()
         self._refused.clear()
@@ -104,6 +88,8 @@ class Ports:
                 async with asyncio.timeout(self._next_s):
                     await self._changed.wait()
             self._changed.clear()
+            if not self._is_complete:
+                continue
             try:
                 await self._converge(forwarder)
             except VmError as error:

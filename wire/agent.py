@@ -293,22 +293,19 @@ class PortsChanged(Message, name="ports-changed"):
     closed: tuple[Port, ...] = ()
 
 
-class WatchPorts(Message, name="watch-ports"):
-    """From now on tell of sockets that serve, first of all of those that do so already.
+class SetUpNetwork(Message, name="set-up-network"):
+    """Make the network what the user wants; sent to every agent, before anything is started.
 
-    Asked again, it starts over. Where the kernel announces nothing, it is asked now and then.
+    `mode` is one of wire.network.MODES. With `forward`, the agent tells of ports from now on, first
+    of all of those that are served already, and lets the host reach what is bound to loopback
+    addresses. `search` are domains for resolv.conf, `hosts` lines for /etc/hosts.
     """
 
     REPLY: ClassVar[type[Message]] = Done
-
-
-class MirrorLocalhost(Message, name="mirror-localhost"):
-    """From now on the machine's programs reach the host's localhost at their own.
-
-    A port that one of them serves stays theirs. Lasts while the agent does.
-    """
-
-    REPLY: ClassVar[type[Message]] = Done
+    mode: str = "nat"
+    forward: bool = False
+    search: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
 
 
 class PowerOff(Message, name="power-off"):

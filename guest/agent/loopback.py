@@ -7,12 +7,11 @@ import sys
 
 from guest.agent.children import spawn, watch_exit
 from guest.agent.loop import Loop
+from wire.network import LOCALHOST6_PORT
 
 INTERFACE = "eth0"
 _ROUTE_LOCALNET = f"/proc/sys/net/ipv4/conf/{INTERFACE}/route_localnet"
 _LOCALHOST6 = "/usr/libexec/isthmus/localhost6"
-_LOCALHOST6_PORT = 6
-"""netbridge.hostfwd has the other end of this number."""
 
 
 class Loopback:
@@ -34,7 +33,7 @@ class Loopback:
             return
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         try:
-            pid = spawn([_LOCALHOST6, INTERFACE, str(_LOCALHOST6_PORT)], (null, null, 2))
+            pid = spawn([_LOCALHOST6, INTERFACE, str(LOCALHOST6_PORT)], (null, null, 2))
         finally:
             os.close(null)
         self._runs = True

@@ -18,7 +18,7 @@ from service.settings import Host, Settings, settings_from
 from service.settings_keys import WSLCONFIG
 from tests.unit.vm.vm_samples import BOOT, QEMU
 from vm.machine import VirtualMachine
-from vm.spec import Accelerator, MachineSpec
+from vm.spec import Accelerator, MachineSpec, UserNetwork
 from wire.wslconf import read_config
 
 
@@ -93,8 +93,10 @@ def test_debugging_makes_the_kernel_talk_and_the_user_has_the_last_word() -> Non
 
 
 def test_safe_mode_leaves_the_network_out() -> None:
-    assert spec("").user_network
-    assert not spec("safeMode=true").user_network
+    assert spec("").network == UserNetwork()
+    assert spec("ipv6=true").network == UserNetwork(ipv6=True)
+    assert spec("safeMode=true").network is None
+    assert spec("networkingMode=none").network is None
 
 
 def test_processor_features_that_are_not_wanted() -> None:

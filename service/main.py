@@ -28,7 +28,7 @@ from service.operations import Operations
 from service.registry import Registry
 from service.settings import SettingsFile, extra_distribution_lists, find_wslconfig
 from vm.pidfile import end_orphan
-from wire.agent import DistributionStopped, DriveClosed, FirstRunDone, OpenDrive, PortsChanged
+from wire.agent import DistributionStopped, DriveClosed, FirstRunDone, OpenDrive
 from wire.codec import Message
 from wire.places import Places, find_places
 from wire.version import VERSION
@@ -90,8 +90,8 @@ class Service:
             self._distributions.on_first_run_done(event)
         elif isinstance(event, DriveClosed):
             self._follow(self._drives.close(event))
-        elif isinstance(event, PortsChanged):
-            self._network.on_ports_changed(event)
+        else:
+            self._network.on_event(event)
 
     def _follow(self, work: Coroutine[None, None, None]) -> None:
         """Keep a task alive until it is done."""
@@ -102,7 +102,7 @@ class Service:
     def _on_machine_ended(self) -> None:
         self._distributions.on_machine_ended()
         self._follow(self._drives.on_machine_ended())
-        self._network.end()
+        self._follow(self._network.on_machine_ended())
 
     def _new_client(self, token: str) -> Client:
         client = Client(self._operations.handle, token, self._clients.discard)

@@ -6,12 +6,14 @@ import asyncio
 import logging
 
 from service.errors import ServiceError
+from service.hostnetwork import disconnect_network
 from service.link import AgentLink
 from service.ports import Ports
 from service.settings import Settings, SettingsFile
 from vm.machine import VirtualMachine
 from vm.spec import MachineSpec, TapNetwork
-from wire.agent import PortsChanged, SetUpNetwork
+from wire.agent import AddressesChanged, PortsChanged, SetUpNetwork
+from wire.codec import Message
 from wire.common import Done
 from wire.network import BRIDGED, MACHINE_ADDRESS, MIRRORED, NAT, NONE
 
@@ -42,11 +44,8 @@ class Network:
         """One of wire.network.MODES; "" while no machine runs."""
         self.problem = ""
         """What of it does not work."""
-
-    @property
-    def addresses(self) -> tuple[str, ...]:
-        """The machine's own, as far as the host knows them."""
-        return (MACHINE_ADDRESS,) if self.mode in (NAT, MIRRORED) else ()
+        self.addresses: tuple[str, ...] = ()
+        """The machine's own."""
 
     def on_greeted(self, vm: VirtualMachine, link: AgentLink) -> None:
         """An agent is there, of a new machine or anew of the same.
@@ -58,6 +57,7 @@ class Network:
             self.end()
             self._vm = vm
             self.mode = networking_mode(vm.spec, settings)
+            self.addresses = (MACHINE_ADDRESS,) if self.mode in (NAT, MIRRORED) else ()
         forward = self.mode in (NAT, MIRRORED) and settings.localhost_forwarding
         if forward:
             self.ports.begin(vm)
@@ -77,14 +77,25 @@ class Network:
         if request.forward:
             self.ports.complete()
 
-    def on_ports_changed(self, event: PortsChanged) -> None:
-        """The agent tells what has begun, and ceased, to be served."""
-        self.ports.on_changed(event)
+    def on_event(self, event: Message) -> None:
+        """The agent tells of its network, or of something else."""
+        if isinstance(event, PortsChanged):
+            self.ports.on_changed(event)
+        elif isinstance(event, AddressesChanged):
+            self.addresses = event.addresses
+
+    async def on_machine_ended(self) -> None:
+        """The machine is over: give back what it had of the host's network."""
+        vm = self._vm
+        self.end()
+        if vm is not None:
+            await disconnect_network(vm.spec.network)
 
     def end(self) -> None:
-        """The machine is over."""
+        """Forget the machine, and all forwards with it."""
         if self._setting_up is not None:
             self._setting_up.cancel()
         self._setting_up = self._vm = None
         self.mode = self.problem = ""
+        self.addresses = ()
         self.ports.end()

@@ -293,6 +293,12 @@ class PortsChanged(Message, name="ports-changed"):
     closed: tuple[Port, ...] = ()
 
 
+class AddressesChanged(Message, name="addresses-changed"):
+    """Event: the addresses that the machine has by DHCP, in bridged networking."""
+
+    addresses: tuple[str, ...]
+
+
 class SetUpNetwork(Message, name="set-up-network"):
     """Make the network what the user wants; sent to every agent, before anything is started.
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import socket
 import subprocess
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -235,14 +237,89 @@ def test_a_new_agent_learns_all_forwards(cli: Isthmus) -> None:
     wait_until(lambda: is_refused(4723), "the end of the forward")
 
 
+@contextlib.contextmanager
+def host_server(word: bytes, port: int = 0) -> Iterator[int]:
+    """A server of the host's: says its word to everybody."""
+    with socket.create_server(("127.0.0.1", port)) as listener:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    with connection:
+                        connection.sendall(word)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield int(listener.getsockname()[1])
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def connect_inside(cli: Isthmus, *where: str, address: str, port: int) -> bytes:
+    """What a program in Linux hears at `address`; b"" if it is refused."""
+    line = ("-e", "nc", "-w", "20", address, str(port))
+    return cli.run(*where, *line).stdout
+
+
+def test_the_host_has_a_name_in_linux(cli: Isthmus) -> None:
+    with host_server(b"the host") as port:
+        for address in ("host.internal", "10.0.2.2"):
+            heard = connect_inside(cli, "-d", TINY, address=address, port=port)
+            assert heard == b"the host", address
+        # Not by default: as in WSL, that is what mirrored networking is for.
+        assert connect_inside(cli, "-d", TINY, address="127.0.0.1", port=port) == b""
+    assert cli.text("-d", TINY, "-e", "wslinfo", "--networking-mode") == "nat"
+    assert "Network: nat, 10.0.2.15" in cli.text("--status").splitlines()
+
+
+def test_mirrored_localhost_is_the_hosts_too(fresh: Isthmus, tiny_tar: Path) -> None:
+    fresh.configure("[wsl2]\nnetworkingMode=mirrored\n")
+    with (
+        host_server(b"the host") as port,
+        fresh.having(TINY, tiny_tar),
+    ):
+        addresses = ["127.0.0.1", "::1", "::ffff:127.0.0.1", "localhost"]
+        for address in addresses:
+            heard = connect_inside(fresh, "-d", TINY, address=address, port=port)
+            assert heard == b"the host", address
+        # Who serves the port in Linux comes first, and what another namespace calls
+        # localhost is not ours.
+        expected = boot_id(fresh)
+        with server(fresh, "0.0.0.0", port):
+            heard = connect_inside(fresh, "-d", TINY, address="127.0.0.1", port=port)
+            assert heard == expected
+        command = f"ip link set lo up; nc 127.0.0.1 {port}"
+        assert fresh.run("--system", "-e", "unshare", "-n", "sh", "-c", command).stdout == b""
+        heard = connect_inside(fresh, "--system", address="127.0.0.1", port=port)
+        assert heard == b"the host"
+        assert fresh.text("-d", TINY, "-e", "wslinfo", "--networking-mode") == "mirrored"
+    assert connect_inside(fresh, "--system", address="127.0.0.1", port=port) == b""
+
+
+def test_without_a_network(fresh: Isthmus) -> None:
+    fresh.configure("[wsl2]\nnetworkingMode=none\n")
+    with server(fresh, "0.0.0.0") as port:
+        interfaces = fresh.text("--system", "-e", "ls", "/sys/class/net").split()
+        assert "eth0" not in interfaces
+        assert is_refused(port)
+        assert fresh.json("--status", "--json")["networking_mode"] == "none"
+        assert fresh.json("--status", "--json")["warnings"] == []
+
+
 def test_settings(fresh: Isthmus) -> None:
     """Ignored ports stay Linux's own; a service that is killed learns anew what is served."""
-    config = fresh.home.parent / "wslconfig"
-    config.write_text("[experimental]\nignoredPorts=4725\n")
-    fresh.environment["ISTHMUS_WSLCONFIG"] = str(config)
-    with server(fresh, "0.0.0.0", 4725), server(fresh, "0.0.0.0") as port:
+    fresh.configure("[wsl2]\nipv6=true\n[experimental]\nignoredPorts=4725\n")
+    with (
+        server(fresh, "0.0.0.0", 4725),
+        server(fresh, "0.0.0.0") as port,
+    ):
         wait_until(lambda: ask(port), "the forward")
         assert is_refused(4725)
+        address = ("ip", "-6", "address", "show", "dev", "eth0")
+        wait_until(lambda: " fec0:" in fresh.text("--system", "-e", *address), "an IPv6 address")
         kill_and_wait(fresh.service())
     with server(fresh, "0.0.0.0") as port:
         wait_until(lambda: ask(port), "the forward, by another service")

@@ -12,6 +12,7 @@ import pytest
 from service.console import shown_console, writable_console
 from service.errors import ServiceError
 from service.furnishing import add_modules, add_swap
+from service.hostnetwork import connect_network
 from service.link import AgentLink
 from service.machinespec import machine_spec
 from service.settings import Host, Settings, settings_from
@@ -80,6 +81,7 @@ def spec(text: str) -> MachineSpec:
         QEMU,
         BOOT,
         Accelerator.KVM,
+        network=None,
         serial_log=Path("/log"),
         ports=(),
         console_copy=None,
@@ -93,10 +95,13 @@ def test_debugging_makes_the_kernel_talk_and_the_user_has_the_last_word() -> Non
 
 
 def test_safe_mode_leaves_the_network_out() -> None:
-    assert spec("").network == UserNetwork()
-    assert spec("ipv6=true").network == UserNetwork(ipv6=True)
-    assert spec("safeMode=true").network is None
-    assert spec("networkingMode=none").network is None
+    def network(text: str) -> object:
+        return asyncio.run(connect_network(settings(text), "/home"))
+
+    assert network("") == UserNetwork()
+    assert network("ipv6=true") == UserNetwork(ipv6=True)
+    assert network("safeMode=true") is None
+    assert network("networkingMode=none") is None
 
 
 def test_processor_features_that_are_not_wanted() -> None:

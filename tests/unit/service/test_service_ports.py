@@ -81,7 +81,7 @@ class World:
         self.network.on_greeted(cast(VirtualMachine, self.machine), self.agent.link)
         role, number, request = await self.agent.read_message()
         assert (role, request) == (Role.REQUEST, SetUpNetwork(mode="nat", forward=True))
-        self.network.on_ports_changed(PortsChanged(opened=ports))
+        self.network.on_event(PortsChanged(opened=ports))
         self.agent.send_message(Role.REPLY, number, Done())
 
     def rows(self) -> dict[str, str]:
@@ -111,13 +111,11 @@ async def test_ports_come_and_go(tmp_path: Path) -> None:
     if has_ipv6():
         with socket.create_connection(("::1", first)):
             pass
-    world.network.on_ports_changed(
-        PortsChanged(opened=(served(third), served(third, protocol="udp")))
-    )
+    world.network.on_event(PortsChanged(opened=(served(third), served(third, protocol="udp"))))
     await until(lambda: world.bound() == {f"tcp:{first}", f"tcp:{third}", f"udp:{third}"})
     await until(lambda: world.rows() == dict.fromkeys(world.bound(), ""))
     gone = (served(first), served(third))
-    world.network.on_ports_changed(PortsChanged(closed=gone))
+    world.network.on_event(PortsChanged(closed=gone))
     await until(lambda: world.bound() == {f"udp:{third}"})
     await until(lambda: world.rows() == {f"udp:{third}": ""})
     await world.end()
@@ -146,7 +144,7 @@ async def test_a_refused_port_that_is_served_no_more_is_forgotten(tmp_path: Path
         holder.listen(1)
         world = await World(tmp_path).start(served(port))
         await until(lambda: bool(world.rows()))
-        world.network.on_ports_changed(PortsChanged(closed=(served(port),)))
+        world.network.on_event(PortsChanged(closed=(served(port),)))
         await until(lambda: not world.rows())
     await world.end()
 

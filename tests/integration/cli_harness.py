@@ -247,9 +247,9 @@ class Isthmus:
                         stream.close()
 
     def configure(self, wslconfig: str) -> None:
-        """Give it a .wslconfig of its own."""
+        """Give it a .wslconfig of its own; it goes on when nobody uses it all the same."""
         file = self.home.parent / f"{self.home.name}.wslconfig"
-        file.write_text(wslconfig)
+        file.write_text(WAKEFUL + wslconfig)
         self.environment["ISTHMUS_WSLCONFIG"] = str(file)
 
     def make(self, name: str, tar: Path) -> Path:

@@ -235,7 +235,9 @@ def _network(spec: MachineSpec) -> list[str]:
     if isinstance(spec.network, UserNetwork):
         ipv6 = "on" if spec.network.ipv6 else "off"
         card = _Virtio("net", ("netdev=net0",))
-        return ["-netdev", f"user,id=net0,ipv6={ipv6}", *_device(spec, card)]
+        # Of two that are not both said, QEMU takes the one that is for the only one wanted.
+        backend = f"user,id=net0,ipv4=on,ipv6={ipv6}"
+        return ["-netdev", backend, *_device(spec, card)]
     backend = f"tap,id=net0,ifname={_escape(spec.network.interface)},script=no,downscript=no"
     card = _Virtio("net", ("netdev=net0", f"mac={spec.network.mac}"))
     return ["-netdev", backend, *_device(spec, card)]

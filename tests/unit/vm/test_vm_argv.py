@@ -111,9 +111,9 @@ def test_no_network_when_none_is_wanted() -> None:
 
 def test_the_networks() -> None:
     argv = qemu_argv(SPEC, CHANNELS)
-    assert option(argv, "-netdev") == ["user,id=net0,ipv6=off"]
+    assert option(argv, "-netdev") == ["user,id=net0,ipv4=on,ipv6=off"]
     argv = qemu_argv(replace(SPEC, network=UserNetwork(ipv6=True)), CHANNELS)
-    assert option(argv, "-netdev") == ["user,id=net0,ipv6=on"]
+    assert option(argv, "-netdev") == ["user,id=net0,ipv4=on,ipv6=on"]
     tap = TapNetwork("tap,0", "52:54:00:12:34:57")
     argv = qemu_argv(replace(SPEC, network=tap), CHANNELS)
     assert option(argv, "-netdev") == ["tap,id=net0,ifname=tap,,0,script=no,downscript=no"]

@@ -348,7 +348,9 @@ class Operations:
         return Done()
 
     async def _status(self, client: Client, request: messages.Status) -> Message:
-        return status_report(self._machine, self._registry, self._places, self._network, self._drives)
+        return status_report(
+            self._machine, self._registry, self._places, self._network, self._drives
+        )
 
     async def _update(self, client: Client, request: messages.Update) -> Message:
         before = self._machine.image

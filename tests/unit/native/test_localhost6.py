@@ -35,13 +35,12 @@ def relay(request: pytest.FixtureRequest) -> Iterator[int]:
     process = subprocess.Popen([program, "lo", str(port)], stderr=subprocess.PIPE)
     deadline = time.monotonic() + DEADLINE_S
     while True:
-        with (
-            contextlib.suppress(ConnectionRefusedError),
-            socket.create_connection(("127.254.0.1", port)),
-        ):
+        try:
+            assert talk("127.254.0.1", port) == b""
             break
-        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
-        time.sleep(0.01)
+        except ConnectionRefusedError:
+            assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+            time.sleep(0.01)
     yield port
     assert process.poll() is None
     process.terminate()

@@ -8,7 +8,7 @@ another address (127.0.0.53, a container bridge) was not meant for localhost.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -41,6 +41,28 @@ class Target(Enum):
 
 _ORDER = (Target.MACHINE, Target.LOOPBACK, Target.LOOPBACK_V6)
 """If several servers share a port, by address, the first is meant."""
+
+
+EPHEMERAL_PORTS = range(32768, 61000)
+"""What Linux gives to sockets that ask for no port (ip-sysctl.rst, ip_local_port_range)."""
+SETTLE_S = 1.0
+
+
+def settled(served: Mapping[Port, float], now: float) -> tuple[set[Port], float | None]:
+    """Those of `served` that count, and in how many seconds one more will (None: never).
+
+    served: since when, in seconds. A client's datagram socket looks like a server's, lives for one
+    question, and has a port of EPHEMERAL_PORTS: those count after SETTLE_S only.
+    """
+    counting: set[Port] = set()
+    waiting: list[float] = []
+    for port, since in served.items():
+        age = now - since
+        if port.protocol == "udp" and port.number in EPHEMERAL_PORTS and age < SETTLE_S:
+            waiting.append(SETTLE_S - age)
+        else:
+            counting.add(port)
+    return counting, min(waiting, default=None)
 
 
 def target_of(port: Port) -> Target | None:

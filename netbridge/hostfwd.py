@@ -6,24 +6,37 @@ answers in sentences, and carry the bytes in C. They are IPv4 only, on both side
 
 from __future__ import annotations
 
+import ipaddress
+
 from netbridge.forwards import Forward, Target
+from wire.network import LOCALHOST6_NETWORK, LOCALHOST6_PORT, MACHINE_ADDRESS
 
 NETDEV = "net0"
 HOST_ADDRESS = "127.0.0.1"
 """The one address of the host that is ever bound."""
 
-GUEST_ADDRESSES = {
-    Target.MACHINE: "10.0.2.15",
-    Target.LOOPBACK: "127.0.0.1",
-}
-"""What QEMU connects to. It reaches the guest's loopback address because the guest's kernel lets it
-(guest.agent.system, open_loopback) and answers for that address when it is looked for (ARP)."""
+
+def can_forward(forward: Forward, target: Target) -> bool:
+    """Whether there is a way at all: none leads by UDP to what does not speak IPv4."""
+    return forward.protocol == "tcp" or target is not Target.LOOPBACK_V6
+
+
+def guest_end(forward: Forward, target: Target) -> str:
+    """Address and port that QEMU connects to.
+
+    It reaches loopback addresses because the guest's kernel lets it (guest.agent.system,
+    open_loopback), and answers for them when they are looked for (ARP).
+    """
+    if target is Target.MACHINE:
+        return f"{MACHINE_ADDRESS}:{forward.port}"
+    if target is Target.LOOPBACK:
+        return f"127.0.0.1:{forward.port}"
+    return f"{ipaddress.IPv4Address(LOCALHOST6_NETWORK | forward.port)}:{LOCALHOST6_PORT}"
 
 
 def add_command(forward: Forward, target: Target) -> str:
-    """Makes a forward to a `target` that is in GUEST_ADDRESSES."""
-    guest = GUEST_ADDRESSES[target]
-    return f"hostfwd_add {NETDEV} {_rule(forward)}-{guest}:{forward.port}"
+    """Makes a forward that `can_forward`."""
+    return f"hostfwd_add {NETDEV} {_rule(forward)}-{guest_end(forward, target)}"
 
 
 def remove_command(forward: Forward) -> str:

@@ -8,9 +8,9 @@ from functools import partial
 
 from netbridge.forwards import Forward, Target
 from netbridge.hostfwd import (
-    GUEST_ADDRESSES,
     HOST_ADDRESS,
     add_command,
+    can_forward,
     remove_command,
     was_added,
     was_removed,
@@ -37,7 +37,7 @@ class Forwarder:
 
     async def open(self, forward: Forward, target: Target) -> None:
         """Make `forward` lead to `target`. Raises PortRefused, VmError."""
-        if target not in GUEST_ADDRESSES:
+        if not can_forward(forward, target):
             raise PortRefused("the server speaks IPv6 only")
         reason = why_refused(forward.protocol, forward.port)
         if reason:

@@ -20,6 +20,7 @@ from service.console import shown_console, writable_console
 from service.drives import SPARE_PORTS
 from service.errors import LinkLost, ServiceError
 from service.furnishing import add_modules, add_swap
+from service.hostnetwork import connect_network
 from service.link import AgentLink, Answerers
 from service.machinespec import machine_spec, with_kernel
 from service.settings import Settings, SettingsFile
@@ -266,6 +267,7 @@ class Machine:
             qemu,
             image,
             self.probe.chosen,
+            network=await connect_network(settings, self._places.home),
             serial_log=Path(self._places.logs) / "serial.log",
             ports=(AGENT_PORT,),
             console_copy=writable_console(settings.console_file, self._warn),

@@ -13,6 +13,8 @@ from vm.spec import (
     KernelOrigin,
     MachineSpec,
     Qemu,
+    TapNetwork,
+    UserNetwork,
     choose_machine,
     choose_processors,
 )
@@ -25,6 +27,7 @@ def machine_spec(
     image: BootImage,
     accelerator: Accelerator,
     *,
+    network: UserNetwork | TapNetwork | None,
     serial_log: Path,
     ports: tuple[str, ...],
     spare_ports: int = 0,
@@ -45,7 +48,7 @@ def machine_spec(
         ports=ports,
         spare_ports=spare_ports,
         kernel_arguments=(*_debug_arguments(settings), *settings.kernel_arguments),
-        user_network=not settings.safe_mode,
+        network=network,
         cpu_features=_cpu_features(settings),
         console_copy=console_copy,
     )

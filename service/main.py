@@ -26,20 +26,13 @@ from service.errors import ServiceError
 from service.launches import Launches
 from service.lifetimes import Lifetimes
 from service.machine import Machine
+from service.network import Network
 from service.operations import Operations
-from service.ports import Ports
 from service.registry import Registry
 from service.settings import SettingsFile, extra_distribution_lists, find_wslconfig
 from service.windowsside import WindowsSide
 from vm.pidfile import end_orphan
-from wire.agent import (
-    DistributionStopped,
-    DriveClosed,
-    FirstRunDone,
-    Launch,
-    OpenDrive,
-    PortsChanged,
-)
+from wire.agent import DistributionStopped, DriveClosed, FirstRunDone, Launch, OpenDrive
 from wire.codec import Message
 from wire.common import Hangup, Resize, Signal
 from wire.places import Places, find_places
@@ -70,13 +63,13 @@ class Service:
             find_wslconfig(os.environ, sys.platform), extra_distribution_lists(os.environ)
         )
         answerers: dict[type[Message], Callable[[Any], Awaitable[Message]]] = {}
-        self._ports = Ports(settings)
+        self._network = Network(settings)
         self._machine = Machine(
             places,
             settings,
             self._on_event,
             answerers,
-            self._ports.on_greeted,
+            self._network.on_greeted,
             self._on_machine_ended,
         )
         self._drives = Drives(
@@ -100,7 +93,7 @@ class Service:
             self._machine,
             self._distributions,
             self._lifetimes,
-            self._ports,
+            self._network,
             self._drives,
             WindowsSide(_find_host),
             self._ending.set,
@@ -114,10 +107,10 @@ class Service:
             self._distributions.on_first_run_done(event)
         elif isinstance(event, DriveClosed):
             self._follow(self._drives.close(event))
-        elif isinstance(event, PortsChanged):
-            self._ports.on_changed(event)
         elif isinstance(event, (Resize, Signal, Hangup)):
             self._launches.on_event(event)
+        else:
+            self._network.on_event(event)
 
     def _follow(self, work: Coroutine[None, None, None]) -> None:
         """Keep a task alive until it is done."""
@@ -128,7 +121,7 @@ class Service:
     def _on_machine_ended(self) -> None:
         self._distributions.on_machine_ended()
         self._follow(self._drives.on_machine_ended())
-        self._ports.on_machine_ended()
+        self._follow(self._network.on_machine_ended())
 
     def _new_client(self, token: str) -> Client:
         client = Client(self._operations.handle, token, self._clients.discard)

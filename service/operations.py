@@ -23,7 +23,7 @@ from service.lifetimes import MACHINE, Lifetimes
 from service.link import AgentLink
 from service.machine import Machine
 from service.management import Management, judge
-from service.ports import Ports
+from service.network import Network
 from service.registry import Record
 from service.relay import CLIENT_SESSION, Relay
 from service.rootfs import RootfsSource, catalogue, find_source, obtain
@@ -71,7 +71,7 @@ class Operations:
         machine: Machine,
         distributions: DistributionManager,
         lifetimes: Lifetimes,
-        ports: Ports,
+        network: Network,
         drives: Drives,
         windows: WindowsSide,
         quit: Callable[[], None],
@@ -80,7 +80,7 @@ class Operations:
         self._machine = machine
         self._distributions = distributions
         self._lifetimes = lifetimes
-        self._ports = ports
+        self._network = network
         self._drives = drives
         self._windows = windows
         self._registry = distributions.registry
@@ -358,7 +358,9 @@ class Operations:
         return Done()
 
     async def _status(self, client: Client, request: messages.Status) -> Message:
-        return status_report(self._machine, self._registry, self._places, self._ports, self._drives)
+        return status_report(
+            self._machine, self._registry, self._places, self._network, self._drives
+        )
 
     async def _update(self, client: Client, request: messages.Update) -> Message:
         before = self._machine.image

@@ -9,17 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 
-from netbridge.forwards import Forward, Target, wanted_forwards
-from service.errors import ServiceError
+from netbridge.forwards import Forward, Target, settled, wanted_forwards
 from service.forwarder import Forwarder, PortRefused
-from service.link import AgentLink
 from service.settings import SettingsFile
 from vm.errors import VmError
 from vm.machine import VirtualMachine
 from wire import client as messages
-from wire.agent import Port, PortsChanged, WatchPorts
-from wire.common import Done
+from wire.agent import Port, PortsChanged
 
 log = logging.getLogger(__name__)
 
@@ -32,59 +30,51 @@ class Ports:
 
     def __init__(self, settings: SettingsFile) -> None:
         self._settings = settings
-        self._served: set[Port] = set()
+        self._served: dict[Port, float] = {}
+        self._next_s: float | None = None
+        """In how many seconds there is something to do although nothing changes."""
         self._active: dict[Forward, Target] = {}
         self._refused: dict[Forward, str] = {}
-        self.problem = ""
-        """Why nothing at all is forwarded, although it should be."""
         self._forwarder: Forwarder | None = None
         self._vm: VirtualMachine | None = None
         self._changed = asyncio.Event()
         self._worker: asyncio.Task[None] | None = None
-        self._learning: asyncio.Task[None] | None = None
+        self._is_complete = False
 
     # -- what happens --------------------------------------------------------------------------
 
-    def on_greeted(self, vm: VirtualMachine, link: AgentLink) -> None:
-        """An agent is there, of a new machine or anew of the same: learn what is served."""
-        settings = self._settings.current()
-        if not settings.localhost_forwarding:
-            return
+    def begin(self, vm: VirtualMachine) -> None:
+        """An agent, of a new machine or anew of the same, is about to tell what is served."""
         if vm is not self._vm:
-            self.on_machine_ended()
-            self._vm, self._forwarder = vm, Forwarder(vm.qmp)
-            self._worker = asyncio.create_task(self._work(self._forwarder))
-        if self._learning is not None:
-            self._learning.cancel()
+            self.end()
+            forwarder = Forwarder(vm.qmp)
+            self._vm, self._forwarder = vm, forwarder
+            self._worker = asyncio.create_task(self._work(forwarder))
         self._served.clear()
-        self._learning = asyncio.create_task(self._learn(link))
+        self._is_complete = False
 
-    async def _learn(self, link: AgentLink) -> None:
-        try:
-            await link.request(WatchPorts(), Done)
-        except ServiceError as error:
-            log.warning("ports are not forwarded: %s", error.message)
-            self.problem = error.message
-            return
-        self.problem = ""
-        self._learning = None
+    def complete(self) -> None:
+        """It has told of all that is served by now."""
+        self._is_complete = True
         self._changed.set()
 
     def on_changed(self, event: PortsChanged) -> None:
         """The agent tells what has begun, and ceased, to be served."""
-        self._served.difference_update(event.closed)
-        self._served.update(event.opened)
-        if self._learning is None:  # else the list is not complete
+        now = time.monotonic()
+        for port in event.closed:
+            self._served.pop(port, None)
+        for port in event.opened:
+            self._served.setdefault(port, now)
+        if self._is_complete:
             self._changed.set()
 
-    def on_machine_ended(self) -> None:
-        """All forwards are gone."""
-        for task in (self._worker, self._learning):
-            if task is not None:
-                task.cancel()
+    def end(self) -> None:
+        """The machine is over, and all forwards with it."""
+        if self._worker is not None:
+            self._worker.cancel()
         if self._forwarder is not None:
             self._forwarder.abandon()
-        self._worker = self._learning = self._forwarder = self._vm = None
+        self._worker = self._forwarder = self._vm = None
         self._served.clear()
         self._active.clear()
         self._refused.clear()
@@ -95,9 +85,11 @@ class Ports:
         """Make the host's ports what they should be, whenever that changes."""
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_RETRY_S if self._refused else None):
+                async with asyncio.timeout(self._next_s):
                     await self._changed.wait()
             self._changed.clear()
+            if not self._is_complete:
+                continue
             try:
                 await self._converge(forwarder)
             except VmError as error:
@@ -106,7 +98,8 @@ class Ports:
                 self._changed.set()
 
     async def _converge(self, forwarder: Forwarder) -> None:
-        wanted = wanted_forwards(self._served, self._settings.current().ignored_ports)
+        served, self._next_s = settled(self._served, time.monotonic())
+        wanted = wanted_forwards(served, self._settings.current().ignored_ports)
         for forward in self._refused.keys() - wanted.keys():
             del self._refused[forward]
         for forward, target in list(self._active.items()):
@@ -125,6 +118,8 @@ class Ports:
             else:
                 self._active[forward] = target
                 self._refused.pop(forward, None)
+        if self._refused:
+            self._next_s = min(self._next_s or _RETRY_S, _RETRY_S)
 
     # -- what there is -------------------------------------------------------------------------
 

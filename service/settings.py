@@ -85,6 +85,11 @@ class Settings:
     performance_counters: bool
     networking_mode: str
     """None, Nat, Bridged, Mirrored or Consomme."""
+    ipv6: bool
+    bridge: str
+    """The host's bridge for bridged networking; "": none is named."""
+    mac_address: str
+    """For bridged networking; "": ours."""
     localhost_forwarding: bool
     host_address_loopback: bool
     ignored_ports: frozenset[int]
@@ -150,6 +155,9 @@ def settings_from(config: Config, host: Host, extra_lists: tuple[str, ...] = ())
         nested_virtualization=config.boolean("wsl2.nestedVirtualization"),
         performance_counters=config.boolean("wsl2.hardwarePerformanceCounters"),
         networking_mode="None" if safe_mode else "Consomme" if mode == "VirtioProxy" else mode,
+        ipv6=config.boolean("wsl2.ipv6"),
+        bridge=config.text("wsl2.vmSwitch"),
+        mac_address=config.text("wsl2.macAddress"),
         localhost_forwarding=not safe_mode and config.boolean("wsl2.localhostForwarding"),
         host_address_loopback=config.boolean("experimental.hostAddressLoopback"),
         ignored_ports=frozenset(ports if isinstance(ports, tuple) else ()),

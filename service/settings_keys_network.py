@@ -15,8 +15,6 @@ NETWORK = (
         "How the machine reaches the network.",
         aliases=("experimental.networkingMode",),
         choices=NETWORKING_MODES,
-        state=State.NOT_YET,
-        always="Nat",
     ),
     Key(
         "wsl2.localhostForwarding",
@@ -58,7 +56,7 @@ NETWORK = (
         aliases=("experimental.firewall",),
         state=State.NO_EFFECT,
     ),
-    Key("wsl2.ipv6", "boolean", False, "Give the machine an IPv6 address.", state=State.NOT_YET),
+    Key("wsl2.ipv6", "boolean", False, "Give the machine an IPv6 address."),
     Key(
         "wsl2.dhcp",
         "boolean",
@@ -79,15 +77,13 @@ NETWORK = (
         "mac",
         "",
         "Hardware address of a bridged network.",
-        state=State.NO_EFFECT,
-        shown="a random one",
+        shown="one of the machine's own",
     ),
     Key(
         "wsl2.vmSwitch",
         "text",
         "",
-        "Hyper-V switch of a bridged network.",
-        state=State.NO_EFFECT,
+        "Bridge of the host that a bridged network joins (Linux hosts).",
         shown="none",
     ),
     Key(

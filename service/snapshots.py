@@ -32,7 +32,7 @@ from vm.memory import GuestMemory, read_memory, read_state, write_snapshot
 from vm.migration import load_state, save_state
 from vm.shutdown import Deadlines
 from vm.snapshot import KIND, snapshot_key
-from vm.spec import Accelerator, MachineSpec
+from vm.spec import Accelerator, MachineSpec, TapNetwork
 from wire.places import Places
 
 log = logging.getLogger(__name__)
@@ -221,6 +221,7 @@ def is_possible(settings: Settings, spec: MachineSpec) -> bool:
         sys.platform == "linux"
         and settings.instant_start
         and spec.accelerator in _ACCELERATORS
+        and not isinstance(spec.network, TapNetwork)  # which takes one machine, not two
         and not settings.debug_console
         and not settings.early_boot_logging
     )

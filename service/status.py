@@ -6,7 +6,7 @@ import os
 
 from service.drives import Drives
 from service.machine import Machine
-from service.ports import Ports
+from service.network import Network
 from service.registry import Registry
 from vm.probe_result import ProbeReport
 from wire.client import StatusReport
@@ -15,12 +15,13 @@ from wire.version import VERSION
 
 
 def status_report(
-    machine: Machine, registry: Registry, places: Places, ports: Ports, drives: Drives
+    machine: Machine, registry: Registry, places: Places, network: Network, drives: Drives
 ) -> StatusReport:
     """What runs, on what, and how."""
     spec = machine.spec
     default = registry.default
     probe = machine.probe
+    network_warnings = [f"network: {network.problem}"] if network.problem else []
     return StatusReport(
         version=VERSION,
         default_distribution="" if default is None else default.name,
@@ -35,8 +36,10 @@ def status_report(
         service_pid=os.getpid(),
         qemu_pid=0 if spec is None else machine.vm.pid,
         directory=places.home,
-        warnings=machine.settings.current().warnings,
-        forwards=ports.status(),
+        warnings=(*machine.settings.current().warnings, *network_warnings),
+        networking_mode=network.mode,
+        addresses=network.addresses,
+        forwards=network.ports.status(),
         drives=drives.status({record.identity: record.name for record in registry.all()}),
     )
 

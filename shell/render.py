@@ -186,6 +186,7 @@ def status(report: StatusReport) -> str:
         ("Kernel", report.kernel),
         ("Memory", f"{report.memory_mib} MiB" if report.memory_mib else ""),
         ("Processors", str(report.processors or "")),
+        ("Network", ", ".join((report.networking_mode, *report.addresses))),
         ("Ports at localhost", ports(report.forwards)),
         *(
             (f"Port {port_name(forward)} is not at localhost", forward.problem)

@@ -17,6 +17,7 @@ from vm.spec import (
     FirmwareImage,
     MachineSpec,
     MachineType,
+    UserNetwork,
 )
 
 QMP_CHANNEL = "qmp"
@@ -220,14 +221,26 @@ def _virtio_devices(spec: MachineSpec, channels: Mapping[str, str]) -> list[str]
         chardev = spare_chardev(number)
         argv += ["-chardev", f"{channels[chardev]},id={chardev}"]
     argv += _device(spec, _Virtio("scsi", ("id=scsi0",)))
-    if spec.user_network:
-        argv += ["-netdev", "user,id=net0"]
-        argv += _device(spec, _Virtio("net", ("netdev=net0",)))
+    argv += _network(spec)
     argv += ["-object", "rng-builtin,id=rng0"]
     argv += _device(spec, _Virtio("rng", ("rng=rng0",)))
     # Pages the guest frees are given back to the host, as WSL does.
     argv += _device(spec, _Virtio("balloon", ("free-page-reporting=on",)))
     return argv
+
+
+def _network(spec: MachineSpec) -> list[str]:
+    if spec.network is None:
+        return []
+    if isinstance(spec.network, UserNetwork):
+        ipv6 = "on" if spec.network.ipv6 else "off"
+        card = _Virtio("net", ("netdev=net0",))
+        # Of two that are not both said, QEMU takes the one that is for the only one wanted.
+        backend = f"user,id=net0,ipv4=on,ipv6={ipv6}"
+        return ["-netdev", backend, *_device(spec, card)]
+    backend = f"tap,id=net0,ifname={_escape(spec.network.interface)},script=no,downscript=no"
+    card = _Virtio("net", ("netdev=net0", f"mac={spec.network.mac}"))
+    return ["-netdev", backend, *_device(spec, card)]
 
 
 def _device(spec: MachineSpec, device: _Virtio) -> list[str]:

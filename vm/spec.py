@@ -124,6 +124,23 @@ class FirmwareImage:
 
 
 @dataclass(frozen=True)
+class UserNetwork:
+    """QEMU's own network (slirp): the guest reaches out, nothing listens."""
+
+    ipv6: bool = False
+    """Whether the guest gets an IPv6 address as well."""
+
+
+@dataclass(frozen=True)
+class TapNetwork:
+    """A network interface of the host's that somebody has made for the machine."""
+
+    interface: str
+    mac: str
+    """The guest's hardware address, as six pairs of hexadecimal digits with colons."""
+
+
+@dataclass(frozen=True)
 class MachineSpec:
     """One virtual machine, complete."""
 
@@ -141,8 +158,8 @@ class MachineSpec:
     """How many more ports can be plugged in while the machine runs (`VirtualMachine.plug_port`)."""
     kernel_arguments: tuple[str, ...] = ()
     """Added to the kernel command line, one word each."""
-    user_network: bool = True
-    """A network card behind slirp: the guest reaches out, nothing listens."""
+    network: UserNetwork | TapNetwork | None = UserNetwork()
+    """What the network card is connected to; None: there is no card."""
     cpu_model: str | None = None
     """QEMU's `-cpu`; None takes `vm.argv.CPU_MODELS`' choice for the accelerator."""
     cpu_features: tuple[str, ...] = ()

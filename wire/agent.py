@@ -303,13 +303,25 @@ class PortsChanged(Message, name="ports-changed"):
     closed: tuple[Port, ...] = ()
 
 
-class WatchPorts(Message, name="watch-ports"):
-    """From now on tell of sockets that serve, first of all of those that do so already.
+class AddressesChanged(Message, name="addresses-changed"):
+    """Event: the addresses that the machine has by DHCP, in bridged networking."""
 
-    Asked again, it starts over. Where the kernel announces nothing, it is asked now and then.
+    addresses: tuple[str, ...]
+
+
+class SetUpNetwork(Message, name="set-up-network"):
+    """Make the network what the user wants; sent to every agent, before anything is started.
+
+    `mode` is one of wire.network.MODES. With `forward`, the agent tells of ports from now on, first
+    of all of those that are served already, and lets the host reach what is bound to loopback
+    addresses. `search` are domains for resolv.conf, `hosts` lines for /etc/hosts.
     """
 
     REPLY: ClassVar[type[Message]] = Done
+    mode: str = "nat"
+    forward: bool = False
+    search: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
 
 
 class Launch(Message, name="launch"):

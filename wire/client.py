@@ -292,6 +292,8 @@ class StatusReport(Message, name="status-report"):
     qemu_pid: int = 0
     directory: str = ""
     warnings: tuple[str, ...] = ()
+    networking_mode: str = ""
+    addresses: tuple[str, ...] = ()
     forwards: tuple[ForwardedPort, ...] = ()
     drives: tuple[MountedDrive, ...] = ()
 

@@ -21,7 +21,7 @@ from guest.agent.helpers import Helpers
 from guest.agent.launches import Launches
 from guest.agent.link import Link
 from guest.agent.loop import Loop
-from guest.agent.ports import PortWatch
+from guest.agent.network import Network
 from guest.agent.roots import describe_root
 from guest.agent.service import Service
 from guest.agent.sessions import Reply, Sessions
@@ -51,11 +51,11 @@ class Agent:
         self._service = Service(self._link)
         self._drives = Drives(loop, self._link, self._service)
         self._sessions = Sessions(loop, self._link, self._distributions)
-        self._ports = PortWatch(loop, self._link.send_event)
         self._launches = Launches(loop, self._link, self._service)
         self._helpers = Helpers(
             loop, {Op.LAUNCH: self._launches.handle, Op.MOUNT: self._drives.on_request}
         )
+        self._network = Network(loop, self._link.send_event)
         for distribution in distributions.left_running(loop, self._on_distribution_stopped):
             self._distributions[distribution.identity] = distribution
             self._listen(distribution)
@@ -107,8 +107,8 @@ class Agent:
         """The link has lost its state."""
         self._sessions.drop_all()
         self._service.drop_all()
-        self._ports.stop()
         self._launches.drop_all()
+        self._network.drop()
 
     def _in_thread(self, work: Callable[[], Message], reply: Reply) -> None:
         """Answer with what `work` returns, or with its failure."""
@@ -177,7 +177,7 @@ class Agent:
 
         def start() -> tuple[int, list[str]]:
             disks.mount_disk(request.disk)
-            return distributions.start_init(request, self._facts())
+            return distributions.start_init(request, self._facts(), self._network.hosts)
 
         def started(result: tuple[int, list[str]] | None, error: Exception | None) -> None:
             if result is None:
@@ -251,7 +251,7 @@ class Agent:
     def _facts(self) -> dict[str, str]:
         """What programs in the distributions can be told of the machine (wslinfo)."""
         return {
-            "networking-mode": "nat",
+            "networking-mode": self._network.mode,
             "version": self._version,
             "vm-id": self._system.boot_id(),
         }
@@ -270,9 +270,8 @@ class Agent:
             raise AgentError("the distribution does not run")
         reply(messages.UserFound(uid=distribution.files.find_user(request.name, 0).uid))
 
-    def _watch_ports(self, request: messages.WatchPorts, reply: Reply) -> None:
-        self._system.open_loopback()
-        self._ports.start()
+    def _set_up_network(self, request: messages.SetUpNetwork, reply: Reply) -> None:
+        self._network.set_up(request)
         reply(Done())
 
     def _power_off_request(self, request: messages.PowerOff, reply: Reply) -> None:
@@ -328,6 +327,6 @@ class Agent:
         messages.EndDrive: _end_drive,
         messages.Spawn: _spawn,
         messages.FindUser: _find_user,
-        messages.WatchPorts: _watch_ports,
+        messages.SetUpNetwork: _set_up_network,
         messages.PowerOff: _power_off_request,
     }

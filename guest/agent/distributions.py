@@ -28,8 +28,6 @@ from wire.agent import StartDistribution
 
 RUN_DIRECTORY = "/run/distributions"
 CGROUPS = "/sys/fs/cgroup/distributions"
-SHARED_DIRECTORY = "/run/shared"
-"""The tmpfs that distributions see as etc.SHARED."""
 BINARIES = "/usr/libexec/isthmus"
 DISTRO_INIT = f"{BINARIES}/distro-init"
 START_TIMEOUT_S = 60.0
@@ -42,7 +40,7 @@ SOCKET_NAME = "1_interop"
 HELPER_SOCKET = f"{HELPER_DIRECTORY}/{SOCKET_NAME}"
 _FACTS = "facts"
 _BINDS = (
-    initclient.Bind(SHARED_DIRECTORY, etc.SHARED),
+    initclient.Bind(etc.SHARED_DIRECTORY, etc.SHARED),
     initclient.Bind(BINARIES, tools.PROGRAMS, read_only=True),
 )
 _LISTEN_FD = 3
@@ -194,11 +192,13 @@ def helper_directory(identity: str) -> str:
     return f"{RUN_DIRECTORY}/{identity}/helper"
 
 
-def start_init(request: StartDistribution, facts: Mapping[str, str]) -> tuple[int, list[str]]:
+def start_init(
+    request: StartDistribution, facts: Mapping[str, str], hosts: Sequence[str]
+) -> tuple[int, list[str]]:
     """Start pid 1 of a distribution on its mounted disk; returns its pid and warnings.
 
-    `facts` are those of the machine (docs/paths.md §5). Blocks: for worker threads. Raises
-    AgentError.
+    `facts` are those of the machine (docs/paths.md §5), `hosts` lines for its /etc/hosts. Blocks:
+    for worker threads. Raises AgentError.
     """
     identity, disk = request.identity, request.disk
     directory = f"{RUN_DIRECTORY}/{identity}"
@@ -207,7 +207,7 @@ def start_init(request: StartDistribution, facts: Mapping[str, str]) -> tuple[in
     conf = read_distro_conf(root)
     hostname = conf.hostname or request.hostname
     warnings = [*conf.warnings, *default_user_warnings(root, conf)]
-    warnings += etc.write_network_files(root, hostname, conf)
+    warnings += etc.write_network_files(root, hostname, conf, hosts)
     warnings += etc.write_timezone(root, request.timezone, conf)
     warnings += tools.write_links(root)
     if conf.interop_enabled:
@@ -356,10 +356,10 @@ def left_running(loop: Loop, on_stopped: Callable[[Distribution], None]) -> list
 def prepare() -> None:
     """Make what all distributions share: the tmpfs, its resolv.conf, the parent cgroup."""
     os.makedirs(RUN_DIRECTORY, 0o700, exist_ok=True)
-    os.makedirs(SHARED_DIRECTORY, 0o755, exist_ok=True)
-    if not os.path.ismount(SHARED_DIRECTORY):
-        run(["mount", "-t", "tmpfs", "-o", "mode=755", "shared", SHARED_DIRECTORY])
-    _write(f"{SHARED_DIRECTORY}/{etc.RESOLV_CONF}", etc.resolv_conf_text())
+    os.makedirs(etc.SHARED_DIRECTORY, 0o755, exist_ok=True)
+    if not os.path.ismount(etc.SHARED_DIRECTORY):
+        run(["mount", "-t", "tmpfs", "-o", "mode=755", "shared", etc.SHARED_DIRECTORY])
+    etc.write_resolv_conf()
     os.makedirs(CGROUPS, exist_ok=True)
     for directory in (os.path.dirname(CGROUPS), CGROUPS):
         with open(f"{directory}/cgroup.controllers") as file:

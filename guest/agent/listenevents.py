@@ -12,15 +12,14 @@ from __future__ import annotations
 import os
 import socket
 
+from guest.agent.sockdiag import Endpoint, Listener
+
 TRACING = "/sys/kernel/tracing"
 _INSTANCE = "isthmus"
 _TCP_LISTEN = 10
 _BUFFER_KIB = 64
 """Per processor. Events that do not fit are no loss: those that did cause a look."""
 _READ_BYTES = 16 * 1024
-
-Endpoint = tuple[int, bytes, int]
-"""Family, address and port of a socket that listens."""
 
 
 class ListenEvents:
@@ -38,8 +37,8 @@ class ListenEvents:
         _write(f"{event}/enable", "1")
         self.fd = os.open(f"{base}/trace_pipe", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
 
-    def read(self) -> set[Endpoint]:
-        """Take what has been announced since; returns the sockets about to listen."""
+    def read(self, known: set[Listener]) -> tuple[bool, set[Endpoint]]:
+        """Take what has been announced since: always a reason to look; who is about to listen."""
         text = b""
         while True:
             try:
@@ -49,7 +48,7 @@ class ListenEvents:
             if not data:
                 break
             text += data
-        return parse_events(text.decode("ascii", "replace"))
+        return True, parse_events(text.decode("ascii", "replace"))
 
     def close(self) -> None:
         """Stop reading; the instance stays for the next agent."""

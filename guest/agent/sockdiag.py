@@ -22,6 +22,9 @@ _NLMSG_HEADER = struct.Struct("=IHHII")
 _INET_DIAG_REQUEST = struct.Struct("=BBBxI48x")
 """inet_diag_req_v2: family, protocol, extensions, states, and an empty inet_diag_sockid."""
 _INET_DIAG_MESSAGE_BYTES = 72
+_INTERFACE = slice(40, 44)
+"""inet_diag_msg.id.idiag_if"""
+_ANY_INTERFACE = bytes(4)
 _INET_DIAG_SKV6ONLY = 11
 _TCP_CLOSE = 7
 _TCP_LISTEN = 10
@@ -34,19 +37,64 @@ _ANSWER_BYTES = 32 * 1024
 _TIMEOUT_S = 5.0
 
 
+Endpoint = tuple[int, bytes, int]
+"""Family, address and port."""
 Listener = tuple[int, bytes, int, bool]
 """A socket that serves: family, address, port, and whether it is deaf to IPv4 (IPV6_V6ONLY)."""
+
+
+_DESTROY_GROUPS = {"udp": (2, 4)}
+"""SKNLGRP_INET_UDP_DESTROY and SKNLGRP_INET6_UDP_DESTROY: of which the kernel tells when a socket
+is over."""
+
+
+class Departures:
+    """Sockets of this namespace that are over, told by the kernel. Raises OSError.
+
+    It has groups for sockets without a listener's state only: "udp".
+    """
+
+    def __init__(self, protocol: str) -> None:
+        self._socket = _netlink(socket.SOCK_NONBLOCK)
+        try:
+            # The kernel's own number is 0, and it tells itself nothing: ours must be another.
+            self._socket.bind((0, 0))
+            for group in _DESTROY_GROUPS[protocol]:
+                # SOL_NETLINK, NETLINK_ADD_MEMBERSHIP
+                self._socket.setsockopt(270, 1, group)
+        except OSError:
+            self._socket.close()
+            raise
+        self.fd = self._socket.fileno()
+
+    def read(self, known: set[Listener]) -> tuple[bool, set[Endpoint]]:
+        """Whether any of `known` may be over; nothing that begins is told here."""
+        gone: set[Listener] = set()
+        while True:
+            try:
+                parse_dump(self._socket.recv(_ANSWER_BYTES), 0, gone)
+            except BlockingIOError:
+                break
+            except OSError:
+                return True, set()  # ENOBUFS: some could not be told
+        endpoints = {listener[:3] for listener in known}
+        return any(listener[:3] in endpoints for listener in gone), set()
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._socket.close()
+
+
+def _netlink(flags: int = 0) -> socket.socket:
+    kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC | flags
+    return socket.socket(socket.AF_NETLINK, kind, 4)  # NETLINK_SOCK_DIAG
 
 
 class SockDiag:
     """A netlink socket in the namespace of whoever makes it. Raises OSError if there is none."""
 
     def __init__(self) -> None:
-        self._socket = socket.socket(
-            socket.AF_NETLINK,
-            socket.SOCK_RAW | socket.SOCK_CLOEXEC,
-            4,  # NETLINK_SOCK_DIAG
-        )
+        self._socket = _netlink()
         self._socket.settimeout(_TIMEOUT_S)
         self._sequence = 0
 
@@ -98,7 +146,8 @@ def parse_dump(answer: bytes, sequence: int, found: set[Listener]) -> bool:
             return True
         if kind == _SOCK_DIAG_BY_FAMILY and len(body) >= _INET_DIAG_MESSAGE_BYTES:
             port = int.from_bytes(body[4:6], "big")
-            if port:
+            # One that is tied to an interface (SO_BINDTODEVICE) is not at localhost.
+            if port and body[_INTERFACE] == _ANY_INTERFACE:
                 family = body[0]
                 address = body[8 : 12 if family == socket.AF_INET else 24]
                 found.add((family, address, port, _is_v6_only(body)))

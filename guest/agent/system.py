@@ -45,15 +45,6 @@ class System:
         with open("/proc/sys/kernel/random/boot_id") as file:
             return file.read().strip()
 
-    def open_loopback(self) -> None:
-        """Let the host reach what is bound to the machine's 127.0.0.1. Raises OSError.
-
-        Only for a network that nobody but the host is on, as QEMU's user network is: elsewhere
-        the kernel's refusal of such packets ("martians") must stay (ip-sysctl.rst, route_localnet).
-        """
-        with open("/proc/sys/net/ipv4/conf/eth0/route_localnet", "w") as file:
-            file.write("1")
-
     def power_off(self) -> None:
         """End the machine: it has no reset, so a restart ends QEMU on every board."""
         os.sync()

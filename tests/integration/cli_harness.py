@@ -170,6 +170,8 @@ class Isthmus:
             "WINEPREFIX": str(home / "wine"),
             **environment,
         }
+        self.prefix: tuple[str, ...] = ()
+        """A program and its arguments that run commands somewhere else (namespace_harness)."""
         if "ISTHMUS_WSLCONFIG" not in environment:
             wslconfig = home.with_name(f"{home.name}.wslconfig")
             wslconfig.write_text(WAKEFUL)
@@ -196,7 +198,7 @@ class Isthmus:
     ) -> subprocess.CompletedProcess[bytes]:
         """Run `isthmus args…` to its end."""
         return subprocess.run(
-            [PROGRAM, *args],
+            [*self.prefix, PROGRAM, *args],
             input=input,
             capture_output=True,
             timeout=timeout,
@@ -228,7 +230,7 @@ class Isthmus:
     def started(self, *args: str | bytes, stdin: int = subprocess.DEVNULL) -> Iterator[Started]:
         """`isthmus args…` running; killed at the end if the test has not waited for its end."""
         process = subprocess.Popen(
-            [PROGRAM, *args],
+            [*self.prefix, PROGRAM, *args],
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -243,6 +245,12 @@ class Isthmus:
                 if stream is not None:
                     with contextlib.suppress(BrokenPipeError):
                         stream.close()
+
+    def configure(self, wslconfig: str) -> None:
+        """Give it a .wslconfig of its own; it goes on when nobody uses it all the same."""
+        file = self.home.parent / f"{self.home.name}.wslconfig"
+        file.write_text(WAKEFUL + wslconfig)
+        self.environment["ISTHMUS_WSLCONFIG"] = str(file)
 
     def make(self, name: str, tar: Path) -> Path:
         """Import a distribution; returns its directory on the host."""

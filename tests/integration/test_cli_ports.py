@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import socket
 import subprocess
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -40,10 +42,22 @@ while True:
 """Answers each connection with the boot id of the kernel it runs on."""
 
 
+ECHO = """
+import socket, sys
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind((sys.argv[1], int(sys.argv[2])))
+print(server.getsockname()[1], flush=True)
+boot_id = open("/proc/sys/kernel/random/boot_id", "rb").read()
+while True:
+    data, peer = server.recvfrom(65536)
+    server.sendto(data + boot_id, peer)
+"""
+
+
 @contextlib.contextmanager
-def server(cli: Isthmus, address: str, port: int = 0) -> Iterator[int]:
+def server(cli: Isthmus, address: str, port: int = 0, program: str = SERVER) -> Iterator[int]:
     """A server in the machine; its port."""
-    arguments = ("--system", "-e", "python3", "-c", SERVER, address, str(port))
+    arguments = ("--system", "-e", "python3", "-c", program, address, str(port))
     with cli.started(*arguments) as command:
         line = command.stdout.readline()
         assert line, command.stderr.read()
@@ -78,7 +92,7 @@ def forwards(cli: Isthmus) -> dict[int, str]:
     return {row["number"]: row["problem"] for row in rows if row["protocol"] == "tcp"}
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0", "::"])
+@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0", "::", "::1"])
 def test_what_linux_serves_is_at_localhost(cli: Isthmus, address: str) -> None:
     expected = boot_id(cli)
     with server(cli, address) as port:
@@ -104,6 +118,35 @@ def test_a_distributions_server(cli: Isthmus) -> None:
         assert answer[0].decode() == cli.text("uname -r") + "\n"
         assert command.status() == 0
     wait_until(lambda: is_refused(4721), "the end of the forward")
+
+
+@pytest.mark.parametrize(("address", "port"), [("127.0.0.1", 4731), ("0.0.0.0", 0)])
+def test_datagrams(cli: Isthmus, address: str, port: int) -> None:
+    """Two clients in turns: each gets its own answers. Of a port of its own choice, or of none."""
+    expected = boot_id(cli)
+    with server(cli, address, port, ECHO) as number, contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(socket.socket(type=socket.SOCK_DGRAM)) for _ in range(2)]
+        for client in clients:
+            client.connect(("127.0.0.1", number))
+            client.settimeout(1)
+
+        def is_answered() -> bool:
+            try:
+                clients[0].send(b"?")
+                return clients[0].recv(100) == b"?" + expected
+            except (ConnectionRefusedError, TimeoutError):
+                return False
+
+        wait_until(is_answered, "an answer")
+        for client in clients:
+            client.settimeout(20)
+        for round in range(3):
+            for name, client in zip("ab", clients, strict=True):
+                client.send(f"{round}{name}".encode())
+            for name, client in zip("ab", clients, strict=True):
+                assert client.recv(100) == f"{round}{name}".encode() + expected
+        assert f"{number}/udp" in cli.text("--status")
+    wait_until(lambda: f"{number}/udp" not in cli.text("--status"), "the end of the forward")
 
 
 def test_nothing_is_bound_but_loopback(cli: Isthmus) -> None:
@@ -194,14 +237,89 @@ def test_a_new_agent_learns_all_forwards(cli: Isthmus) -> None:
     wait_until(lambda: is_refused(4723), "the end of the forward")
 
 
+@contextlib.contextmanager
+def host_server(word: bytes, port: int = 0) -> Iterator[int]:
+    """A server of the host's: says its word to everybody."""
+    with socket.create_server(("127.0.0.1", port)) as listener:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    with connection:
+                        connection.sendall(word)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield int(listener.getsockname()[1])
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def connect_inside(cli: Isthmus, *where: str, address: str, port: int) -> bytes:
+    """What a program in Linux hears at `address`; b"" if it is refused."""
+    line = ("-e", "nc", "-w", "20", address, str(port))
+    return cli.run(*where, *line).stdout
+
+
+def test_the_host_has_a_name_in_linux(cli: Isthmus) -> None:
+    with host_server(b"the host") as port:
+        for address in ("host.internal", "10.0.2.2"):
+            heard = connect_inside(cli, "-d", TINY, address=address, port=port)
+            assert heard == b"the host", address
+        # Not by default: as in WSL, that is what mirrored networking is for.
+        assert connect_inside(cli, "-d", TINY, address="127.0.0.1", port=port) == b""
+    assert cli.text("-d", TINY, "-e", "wslinfo", "--networking-mode") == "nat"
+    assert "Network: nat, 10.0.2.15" in cli.text("--status").splitlines()
+
+
+def test_mirrored_localhost_is_the_hosts_too(fresh: Isthmus, tiny_tar: Path) -> None:
+    fresh.configure("[wsl2]\nnetworkingMode=mirrored\n")
+    with (
+        host_server(b"the host") as port,
+        fresh.having(TINY, tiny_tar),
+    ):
+        addresses = ["127.0.0.1", "::1", "::ffff:127.0.0.1", "localhost"]
+        for address in addresses:
+            heard = connect_inside(fresh, "-d", TINY, address=address, port=port)
+            assert heard == b"the host", address
+        # Who serves the port in Linux comes first, and what another namespace calls
+        # localhost is not ours.
+        expected = boot_id(fresh)
+        with server(fresh, "0.0.0.0", port):
+            heard = connect_inside(fresh, "-d", TINY, address="127.0.0.1", port=port)
+            assert heard == expected
+        command = f"ip link set lo up; nc 127.0.0.1 {port}"
+        assert fresh.run("--system", "-e", "unshare", "-n", "sh", "-c", command).stdout == b""
+        heard = connect_inside(fresh, "--system", address="127.0.0.1", port=port)
+        assert heard == b"the host"
+        assert fresh.text("-d", TINY, "-e", "wslinfo", "--networking-mode") == "mirrored"
+    assert connect_inside(fresh, "--system", address="127.0.0.1", port=port) == b""
+
+
+def test_without_a_network(fresh: Isthmus) -> None:
+    fresh.configure("[wsl2]\nnetworkingMode=none\n")
+    with server(fresh, "0.0.0.0") as port:
+        interfaces = fresh.text("--system", "-e", "ls", "/sys/class/net").split()
+        assert "eth0" not in interfaces
+        assert is_refused(port)
+        assert fresh.json("--status", "--json")["networking_mode"] == "none"
+        assert fresh.json("--status", "--json")["warnings"] == []
+
+
 def test_settings(fresh: Isthmus) -> None:
     """Ignored ports stay Linux's own; a service that is killed learns anew what is served."""
-    config = fresh.home.parent / "wslconfig"
-    config.write_text("[experimental]\nignoredPorts=4725\n")
-    fresh.environment["ISTHMUS_WSLCONFIG"] = str(config)
-    with server(fresh, "0.0.0.0", 4725), server(fresh, "0.0.0.0") as port:
+    fresh.configure("[wsl2]\nipv6=true\n[experimental]\nignoredPorts=4725\n")
+    with (
+        server(fresh, "0.0.0.0", 4725),
+        server(fresh, "0.0.0.0") as port,
+    ):
         wait_until(lambda: ask(port), "the forward")
         assert is_refused(4725)
+        address = ("ip", "-6", "address", "show", "dev", "eth0")
+        wait_until(lambda: " fec0:" in fresh.text("--system", "-e", *address), "an IPv6 address")
         kill_and_wait(fresh.service())
     with server(fresh, "0.0.0.0") as port:
         wait_until(lambda: ask(port), "the forward, by another service")

@@ -18,7 +18,7 @@ from guest.agent import ports
 from guest.agent.listenevents import ListenEvents, parse_events
 from guest.agent.loop import Loop
 from guest.agent.ports import PortWatch
-from guest.agent.sockdiag import Listener, SockDiag, parse_dump
+from guest.agent.sockdiag import Departures, Listener, SockDiag, parse_dump
 from tests.unit.guest.agent_harness import run_until
 from wire.agent import Port, PortsChanged
 from wire.codec import Message
@@ -165,13 +165,14 @@ def tracing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     base = tmp_path / "instances" / "isthmus"
     (base / "events/sock/inet_sock_set_state").mkdir(parents=True)
     os.mkfifo(base / "trace_pipe")
-    monkeypatch.setattr(ports, "ListenEvents", lambda: ListenEvents(str(tmp_path)))
+    monkeypatch.setattr(ports, "SOURCES", {"tcp": lambda: [ListenEvents(str(tmp_path))]})
     return base
 
 
 @pytest.fixture
 def no_tracing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ports, "ListenEvents", lambda: ListenEvents(str(tmp_path / "nothing")))
+    nothing = str(tmp_path / "nothing")
+    monkeypatch.setattr(ports, "SOURCES", {"tcp": lambda: [ListenEvents(nothing)]})
 
 
 @pytest.mark.usefixtures("no_tracing")
@@ -224,6 +225,20 @@ def test_an_event_that_comes_before_its_socket(loop: Loop, tracing: Path) -> Non
         server.listen(1)
         run_until(loop, lambda: told.has(port))
         watch.stop()
+
+
+def test_a_datagram_socket_that_ends_is_told(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the kernel, of this namespace only; what begins is not."""
+    monkeypatch.setattr(ports, "SOURCES", {"udp": lambda: [Departures("udp")]})
+    told = Told()
+    watch = PortWatch(loop, told)
+    with socket.socket(type=socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        port = number(server)
+        watch.start()
+        assert told.has(port)
+    run_until(loop, lambda: not told.has(port))
+    watch.stop()
 
 
 def test_many_ports_are_told_in_several_events(loop: Loop, tracing: Path) -> None:

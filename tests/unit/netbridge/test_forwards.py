@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netbridge.forwards import Forward, Target, target_of, wanted_forwards
-from netbridge.hostfwd import add_command, remove_command, was_added, was_removed
+from netbridge.forwards import Forward, Target, settled, target_of, wanted_forwards
+from netbridge.hostfwd import add_command, can_forward, remove_command, was_added, was_removed
 from wire.agent import Port
 
 
@@ -57,6 +57,14 @@ def test_protocols_are_apart_and_ignored_ports_are_left_out() -> None:
     )
 
 
+def test_a_clients_datagram_socket_does_not_count() -> None:
+    server, client = port("0.0.0.0", 53, "udp"), port("0.0.0.0", 40000, "udp")
+    stream = port("0.0.0.0", 40000)
+    served = {server: 10.0, client: 10.0, stream: 10.0}
+    assert settled(served, 10.25) == ({server, stream}, 0.75)
+    assert settled(served, 11.0) == ({server, client, stream}, None)
+
+
 @given(
     st.lists(
         st.builds(
@@ -86,6 +94,10 @@ def test_the_monitors_commands_name_no_address_but_loopback() -> None:
     assert add_command(Forward(53, "udp"), Target.LOOPBACK) == (
         "hostfwd_add net0 udp:127.0.0.1:53-127.0.0.1:53"
     )
+    assert add_command(Forward(0x1234, "tcp"), Target.LOOPBACK_V6) == (
+        "hostfwd_add net0 tcp:127.0.0.1:4660-127.254.18.52:6"
+    )
+    assert not can_forward(Forward(53, "udp"), Target.LOOPBACK_V6)
     assert remove_command(Forward(53, "udp")) == "hostfwd_remove net0 udp:127.0.0.1:53"
 
 

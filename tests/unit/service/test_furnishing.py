@@ -12,13 +12,14 @@ import pytest
 from service.console import shown_console, writable_console
 from service.errors import ServiceError
 from service.furnishing import add_modules, add_swap
+from service.hostnetwork import connect_network
 from service.link import AgentLink
 from service.machinespec import machine_spec
 from service.settings import Host, Settings, settings_from
 from service.settings_keys import WSLCONFIG
 from tests.unit.vm.vm_samples import BOOT, QEMU
 from vm.machine import VirtualMachine
-from vm.spec import Accelerator, MachineSpec
+from vm.spec import Accelerator, MachineSpec, UserNetwork
 from wire.wslconf import read_config
 
 
@@ -80,6 +81,7 @@ def spec(text: str) -> MachineSpec:
         QEMU,
         BOOT,
         Accelerator.KVM,
+        network=None,
         serial_log=Path("/log"),
         ports=(),
         console_copy=None,
@@ -93,8 +95,13 @@ def test_debugging_makes_the_kernel_talk_and_the_user_has_the_last_word() -> Non
 
 
 def test_safe_mode_leaves_the_network_out() -> None:
-    assert spec("").user_network
-    assert not spec("safeMode=true").user_network
+    def network(text: str) -> object:
+        return asyncio.run(connect_network(settings(text), "/home"))
+
+    assert network("") == UserNetwork()
+    assert network("ipv6=true") == UserNetwork(ipv6=True)
+    assert network("safeMode=true") is None
+    assert network("networkingMode=none") is None
 
 
 def test_processor_features_that_are_not_wanted() -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 import socket
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from netbridge.relay import has_ipv6
-from service.ports import Ports
+from service.network import Network
 from service.settings import SettingsFile
 from tests.unit.service.link_harness import FakeAgent, asynchronous, settle, until
+from tests.unit.vm.vm_samples import SPEC
 from vm.machine import VirtualMachine
-from wire.agent import Port, PortsChanged, WatchPorts
+from wire.agent import Port, PortsChanged, SetUpNetwork
 from wire.common import Done, Failure
 from wire.frame import Role
 
@@ -22,6 +23,7 @@ class FakeMachine:
 
     def __init__(self) -> None:
         self.qmp = self
+        self.spec = SPEC
         self.bound: dict[str, socket.socket] = {}
 
     async def human_monitor(self, line: str) -> str:
@@ -66,7 +68,7 @@ class World:
     def __init__(self, tmp_path: Path, wslconfig: str = "") -> None:
         self.file = tmp_path / "wslconfig"
         self.file.write_text(wslconfig)
-        self.ports = Ports(SettingsFile(self.file))
+        self.network = Network(SettingsFile(self.file))
         self.machine = FakeMachine()
 
     async def start(self, *ports: Port) -> World:
@@ -76,14 +78,14 @@ class World:
 
     async def greet(self, *ports: Port) -> None:
         """An agent has said hello, is asked for what is served, and tells."""
-        self.ports.on_greeted(cast(VirtualMachine, self.machine), self.agent.link)
+        self.network.on_greeted(cast(VirtualMachine, self.machine), self.agent.link)
         role, number, request = await self.agent.read_message()
-        assert (role, request) == (Role.REQUEST, WatchPorts())
-        self.ports.on_changed(PortsChanged(opened=ports))
+        assert (role, request) == (Role.REQUEST, SetUpNetwork(mode="nat", forward=True))
+        self.network.on_event(PortsChanged(opened=ports))
         self.agent.send_message(Role.REPLY, number, Done())
 
     def rows(self) -> dict[str, str]:
-        return {f"{row.protocol}:{row.number}": row.problem for row in self.ports.status()}
+        return {f"{row.protocol}:{row.number}": row.problem for row in self.network.ports.status()}
 
     def bound(self) -> set[str]:
         return set(self.machine.bound)
@@ -95,7 +97,7 @@ class World:
         await settle()
 
     def end_machine(self) -> None:
-        self.ports.on_machine_ended()
+        self.network.end()
         for bound in self.machine.bound.values():
             bound.close()
 
@@ -109,11 +111,11 @@ async def test_ports_come_and_go(tmp_path: Path) -> None:
     if has_ipv6():
         with socket.create_connection(("::1", first)):
             pass
-    world.ports.on_changed(PortsChanged(opened=(served(third), served(third, protocol="udp"))))
+    world.network.on_event(PortsChanged(opened=(served(third), served(third, protocol="udp"))))
     await until(lambda: world.bound() == {f"tcp:{first}", f"tcp:{third}", f"udp:{third}"})
     await until(lambda: world.rows() == dict.fromkeys(world.bound(), ""))
     gone = (served(first), served(third))
-    world.ports.on_changed(PortsChanged(closed=gone))
+    world.network.on_event(PortsChanged(closed=gone))
     await until(lambda: world.bound() == {f"udp:{third}"})
     await until(lambda: world.rows() == {f"udp:{third}": ""})
     await world.end()
@@ -142,7 +144,7 @@ async def test_a_refused_port_that_is_served_no_more_is_forgotten(tmp_path: Path
         holder.listen(1)
         world = await World(tmp_path).start(served(port))
         await until(lambda: bool(world.rows()))
-        world.ports.on_changed(PortsChanged(closed=(served(port),)))
+        world.network.on_event(PortsChanged(closed=(served(port),)))
         await until(lambda: not world.rows())
     await world.end()
 
@@ -178,8 +180,9 @@ async def test_settings(tmp_path: Path) -> None:
     await world.end()
     world = World(tmp_path, "[wsl2]\nlocalhostForwarding=false\n")
     world.agent = await FakeAgent.start()
-    world.ports.on_greeted(cast(VirtualMachine, world.machine), world.agent.link)
-    assert cast(Any, world.ports)._learning is None
+    world.network.on_greeted(cast(VirtualMachine, world.machine), world.agent.link)
+    _, _, request = await world.agent.read_message()
+    assert request == SetUpNetwork(mode="nat", forward=False)
     await world.end()
 
 
@@ -187,8 +190,8 @@ async def test_settings(tmp_path: Path) -> None:
 async def test_a_machine_that_cannot_tell_costs_nothing_else(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.agent = await FakeAgent.start()
-    world.ports.on_greeted(cast(VirtualMachine, world.machine), world.agent.link)
+    world.network.on_greeted(cast(VirtualMachine, world.machine), world.agent.link)
     _, number, _ = await world.agent.read_message()
     world.agent.send_message(Role.REPLY, number, Failure(code="E", message="no sock_diag"))
-    await until(lambda: world.ports.problem == "no sock_diag")
+    await until(lambda: world.network.problem == "no sock_diag")
     await world.end()

@@ -178,6 +178,8 @@ def test_status_as_json_has_every_key() -> None:
         "qemu_pid": 0,
         "directory": "",
         "warnings": [],
+        "networking_mode": "",
+        "addresses": [],
         "forwards": [],
         "drives": [],
     }

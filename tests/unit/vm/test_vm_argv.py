@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 from tests.unit.vm.vm_samples import BOOT, SPEC
 from vm.argv import QMP_CHANNEL, kernel_command_line, qemu_argv
-from vm.spec import Accelerator, FirmwareImage, MachineSpec, MachineType
+from vm.spec import (
+    Accelerator,
+    FirmwareImage,
+    MachineSpec,
+    MachineType,
+    TapNetwork,
+    UserNetwork,
+)
 
 CHANNELS = {
     QMP_CHANNEL: "socket,fd=7",
@@ -97,9 +104,20 @@ def test_a_port_without_a_channel_is_a_mistake() -> None:
 
 
 def test_no_network_when_none_is_wanted() -> None:
-    argv = qemu_argv(replace(SPEC, user_network=False), CHANNELS)
+    argv = qemu_argv(replace(SPEC, network=None), CHANNELS)
     assert option(argv, "-netdev") == []
     assert not any("net" in device for device in option(argv, "-device"))
+
+
+def test_the_networks() -> None:
+    argv = qemu_argv(SPEC, CHANNELS)
+    assert option(argv, "-netdev") == ["user,id=net0,ipv4=on,ipv6=off"]
+    argv = qemu_argv(replace(SPEC, network=UserNetwork(ipv6=True)), CHANNELS)
+    assert option(argv, "-netdev") == ["user,id=net0,ipv4=on,ipv6=on"]
+    tap = TapNetwork("tap,0", "52:54:00:12:34:57")
+    argv = qemu_argv(replace(SPEC, network=tap), CHANNELS)
+    assert option(argv, "-netdev") == ["tap,id=net0,ifname=tap,,0,script=no,downscript=no"]
+    assert any("mac=52:54:00:12:34:57" in device for device in option(argv, "-device"))
 
 
 def test_firmware_takes_the_place_of_kernel_and_system() -> None:

@@ -28,6 +28,7 @@ def current_user() -> str:
 
 async def serve_windows(places: Places, factory: ProtocolFactory) -> asyncio.Server:
     """Listen on a free port of 127.0.0.1 and write {port, token, pid} to places.endpoint."""
+    os.makedirs(places.run_directory, exist_ok=True)
     token = secrets.token_hex(32)
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: factory(token=token), "127.0.0.1", 0)

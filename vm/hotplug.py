@@ -95,6 +95,8 @@ class AttachedDisk:
             "lun": self.lun,
             "drive": self.node_name,
             "serial": self.serial,
+            # By default the serial, and newer versions of QEMU (11) then refuse one longer than 20.
+            "device_id": self.device_id,
             # Without this the kernel takes the disk for a spinning one (SBC-4, 6.6.2: 1 means
             # "non-rotating medium").
             "rotation_rate": 1,

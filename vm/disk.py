@@ -16,7 +16,7 @@ from pathlib import Path
 
 from vm.disks_in_use import refuse_if_in_use
 from vm.errors import DiskError, DiskInUse
-from vm.files import PRIVATE_MODE
+from vm.files import PRIVATE_MODE, delete
 from vm.process import Completed, run
 from vm.spec import Qemu
 
@@ -290,4 +290,4 @@ def _reserve(operation: str, path: Path) -> None:
 
 def _remove(path: Path) -> None:
     with contextlib.suppress(OSError):
-        path.unlink()
+        delete(path)

@@ -176,16 +176,24 @@ async def spawn(
 
 
 async def run(argv: Sequence[str], *, deadline_s: float) -> Completed:
-    """Run `argv` to its end and return what it printed, whatever its exit code.
+    """Run `argv` to its end and return what it printed by then, whatever its exit code.
 
     Raises ToolTimeout after `deadline_s` seconds, OSError if it cannot be started. When it
     raises, or is cancelled, the program has been ended.
     """
     transport, pipes = await _start(argv, stdout=subprocess.PIPE, pass_fds=())
     process = pipes.process(transport)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    stdout, stderr = bytearray(), bytearray()
+    readers = {
+        asyncio.create_task(_collect(process.stdout, stdout)),
+        asyncio.create_task(_collect(process.stderr, stderr)),
+    }
     try:
         async with asyncio.timeout(deadline_s):
-            stdout, stderr = await process.communicate()
+            await pipes.exited.wait()
+            await asyncio.wait(readers, timeout=_DRAIN_S)  # as in ChildProcess.wait
     except TimeoutError:
         raise ToolTimeout(argv, deadline_s) from None
     finally:
@@ -193,9 +201,10 @@ async def run(argv: Sequence[str], *, deadline_s: float) -> Completed:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             async with asyncio.timeout(_REAP_S):
-                # communicate() was cut short, so the pipes are read out here: wait() alone
-                # would leave their transports open.
-                await process.communicate()
+                await pipes.exited.wait()
+        for reader in readers:
+            reader.cancel()
+        transport.close()
     assert process.returncode is not None
     return Completed(
         tuple(argv),
@@ -203,6 +212,11 @@ async def run(argv: Sequence[str], *, deadline_s: float) -> Completed:
         stdout.decode("utf-8", "replace"),
         stderr.decode("utf-8", "replace"),
     )
+
+
+async def _collect(stream: asyncio.StreamReader, into: bytearray) -> None:
+    while data := await stream.read(_READ_BYTES):
+        into += data
 
 
 def clean_environment(inherited: Mapping[str, str]) -> dict[str, str]:

@@ -51,6 +51,7 @@ class Windows:
         self.variables: dict[str, str] = {}
         """Added to the environment of every program."""
         self._server: subprocess.Popen[bytes] | None = None
+        self._holder: subprocess.Popen[bytes] | None = None
 
     @property
     def drive_c(self) -> Path:
@@ -61,6 +62,15 @@ class Windows:
     def home(self) -> Path:
         """The user's profile directory, from outside."""
         return self.drive_c / "users" / self.user
+
+    @staticmethod
+    def path(path: Path) -> str:
+        """How Windows names a path of this host: drive Z is its root."""
+        return "Z:" + str(path.absolute()).replace("/", "\\")
+
+    def unix_path(self, path: str) -> Path:
+        """Where a path of drive C is on this host."""
+        return self.drive_c.joinpath(*path.removeprefix("C:").strip("\\").split("\\"))
 
     def environment(self, changes: Mapping[str, str] | None = None) -> dict[str, str]:
         """The Unix environment of a Windows program; Wine passes all of it on but PATH."""
@@ -96,6 +106,19 @@ class Windows:
             *("wine", "reg", "add", r"HKCU\Software\Wine", "/v", "Version", "/d", "win10", "/f")
         )
 
+    def hold_desktop(self, python: str) -> None:
+        """Keep Wine's desktop from being started by a program under test.
+
+        Whichever program first asks for a window starts it (QEMU does), and it keeps that
+        program's standard handles: a pipe to it would not end with the program. It goes when the
+        last program with windows does, so one is needed that stays.
+        """
+        code = "import ctypes, sys; ctypes.windll.user32.GetDesktopWindow(); print(); "
+        code += "sys.stdout.flush(); sys.stdin.read()"
+        self._holder = self.popen([python, "-c", code])
+        assert self._holder.stdout is not None
+        assert self._holder.stdout.readline().strip() == b""
+
     def _prepare(self, *argv: str) -> None:
         subprocess.run(
             argv,
@@ -111,12 +134,16 @@ class Windows:
         """End every program of the prefix, and its server."""
         if self._server is None:
             return
+        if self._holder is not None:
+            _close_pipes(self._holder)
         subprocess.run(["wineserver", "--kill"], env=self.environment(), timeout=60, check=False)
-        try:
-            self._server.wait(30)
-        except subprocess.TimeoutExpired:
-            self._server.kill()
-            self._server.wait()
+        for process in (self._holder, self._server):
+            if process is not None:
+                try:
+                    process.wait(30)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
 
     def popen(
         self,
@@ -161,6 +188,12 @@ class Windows:
         return Completed(process.returncode, *(collector.finish() for collector in collectors))
 
 
+def _close_pipes(process: subprocess.Popen[bytes]) -> None:
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()
+
+
 def _feed(pipe: IO[bytes], data: bytes) -> None:
     with contextlib.suppress(BrokenPipeError), pipe:
         pipe.write(data)
@@ -178,8 +211,8 @@ class _Collector:
 
     def _run(self) -> None:
         while True:
-            ready, _, _ = select.select([self._pipe, self._wake_read], [], [])
-            if self._pipe in ready:
+            ready, _, _ = select.select([self._pipe.fileno(), self._wake_read], [], [])
+            if self._pipe.fileno() in ready:
                 chunk = os.read(self._pipe.fileno(), 65536)
                 self._data += chunk
                 if chunk:

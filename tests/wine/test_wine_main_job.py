@@ -43,12 +43,12 @@ def test_the_exit_status_is_the_commands(tiny: Installation) -> None:
 
 
 def test_a_line_typed_into_cmd_arrives_verbatim(tiny: Installation) -> None:
-    line = "printf '<%s>' \"$((6*7))\" 'a  b' \"c\\d\"; exit 3"
+    line = "printf '[%s]' \"$((6*7))\" 'a  b' \"c\\d\"; exit 3"
     batch = tiny.windows.drive_c / "line.bat"
     command = f'"{tiny.isthmus}" {line.replace("%", "%%")}'  # in a batch file % is written twice
     batch.write_text(f"@{command}\r\n", newline="")
     done = tiny.windows.run("cmd", "/c", "C:\\line.bat")
-    assert (done.status, done.stdout.decode()) == (3, "<42><a  b><c\\d>")
+    assert (done.status, done.stdout.decode()) == (3, "[42][a  b][c\\d]")
 
 
 def test_text_of_any_script_crosses_in_arguments_and_output(tiny: Installation) -> None:

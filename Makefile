@@ -16,13 +16,15 @@ NATIVE_TESTS := tests/unit/native
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-vm check format image kernel native bench clean \
+.PHONY: help demo test test-unit test-vm test-wine wine-lock wheel check format image kernel native bench clean \
   run-packages test-packages
 
 help:
 	@echo 'make demo       install everything missing, then run a command in a fresh Debian'
 	@echo 'make test       all tests, on the real virtual machine too'
 	@echo 'make test-unit  the tests that need no virtual machine (seconds)'
+	@echo 'make test-wine  a release installed and run under Wine, as Windows programs'
+	@echo 'make wheel      the wheels of a release, in dist/'
 	@echo 'make check      ruff, formatting, types, layers'
 	@echo 'make format     let ruff rewrite what it can'
 	@echo 'make kernel     build the tuned kernel (about 8 minutes), used automatically afterwards'
@@ -57,7 +59,7 @@ demo: image
 	@$(BIN)/isthmus --list --quiet | grep -q . || $(BIN)/isthmus --install --no-launch
 	$(BIN)/isthmus -- sh -c 'uname -a; cat /etc/os-release'
 
-test: test-packages test-unit test-vm
+test: test-packages test-unit test-vm test-wine
 
 # distro-init's tests make namespaces and device nodes, on this host: only root may.
 test-unit: .venv/stamp native
@@ -67,11 +69,21 @@ test-unit: .venv/stamp native
 test-vm: .venv/stamp native test-packages
 	$(PYTEST) -m 'vm or network'
 
+test-wine: .venv/stamp native test-packages
+	$(PYTEST) -m wine tests/wine
+
+wine-lock: .venv/stamp
+	$(BIN)/python tests/wine/lock.py
+
+wheel: .venv/stamp native
+	tools/build-wheels dist
+
 check: .venv/stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy --platform win32 interop netbridge service shell vm wire
+	$(BIN)/mypy --platform darwin interop netbridge service shell vm wire
 	$(PYTEST) -q tests/unit/test_layers.py
 
 format: .venv/stamp

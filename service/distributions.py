@@ -17,6 +17,7 @@ from service.registry import Record, Registry
 from service.timezone import host_timezone
 from vm.disk import create_disk
 from vm.errors import VmError
+from vm.files import delete
 from wire import failures
 from wire.agent import (
     DistributionStarted,
@@ -308,8 +309,7 @@ def impossible_size(error: ValueError) -> ServiceError:
 
 def delete_disk(path: Path) -> None:
     """Delete a disk image, and its directory if that is left empty."""
-    with contextlib.suppress(FileNotFoundError):
-        path.unlink()
+    delete(path)
     with contextlib.suppress(OSError):
         path.parent.rmdir()
 

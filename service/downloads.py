@@ -16,6 +16,7 @@ from urllib.request import url2pathname
 
 from service.errors import ServiceError
 from service.manifest import SCHEMES, Download, Manifest, parse_manifest, scheme_of
+from vm.files import replace
 from vm.image.errors import ArchiveUnreachable, DigestMismatch
 from vm.image.fetch import CHUNK_BYTES, Patience, fetch_by_digest, fetch_bytes
 from vm.image.progress import Progress
@@ -139,7 +140,7 @@ def _copy(wanted: Download, target: Path, progress: Progress, label: str) -> Non
                 progress(label, copy.tell(), total)
         if digest.hexdigest() != wanted.sha256:
             raise DigestMismatch(wanted.url, wanted.sha256, digest.hexdigest())
-        os.replace(partial, target)
+        replace(partial, target)
     finally:
         partial.unlink(missing_ok=True)
 

@@ -10,13 +10,13 @@ from typing import Protocol
 from wire.places import Places
 
 if sys.platform == "win32":
-    from service.endpoint_windows import current_user
+    from service.endpoint_windows import current_user, make_home
     from service.endpoint_windows import serve_windows as serve_here
 else:
-    from service.endpoint_posix import current_user
+    from service.endpoint_posix import current_user, make_home
     from service.endpoint_posix import serve_posix as serve_here
 
-__all__ = ["ProtocolFactory", "current_user", "serve", "withdraw"]
+__all__ = ["ProtocolFactory", "current_user", "make_home", "serve", "withdraw"]
 
 
 class ProtocolFactory(Protocol):

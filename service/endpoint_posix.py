@@ -26,6 +26,11 @@ def current_user() -> str:
     return str(os.getuid())
 
 
+def make_home(path: str) -> None:
+    """Create the state directory for this user alone; one that is there stays as it is."""
+    os.makedirs(path, mode=0o700, exist_ok=True)
+
+
 async def serve_posix(places: Places, factory: ProtocolFactory) -> asyncio.Server:
     """Listen on places.endpoint. The caller holds the service's lock, so an old socket is stale."""
     make_private_directory(places.run_directory)

@@ -21,7 +21,7 @@ from interop.hostos.find import find_host
 from service.client import Client
 from service.distributions import DistributionManager
 from service.drives import Drives
-from service.endpoint import current_user, serve, withdraw
+from service.endpoint import current_user, make_home, serve, withdraw
 from service.errors import ServiceError
 from service.launches import Launches
 from service.lifetimes import Lifetimes
@@ -140,8 +140,8 @@ class Service:
             await self._ending.wait()
         finally:
             idling.cancel()
-            server.close()
             withdraw(self._places)
+            server.close()
             await self._machine.close()
             await self._launches.end()
             await asyncio.gather(*self._tasks)
@@ -178,7 +178,11 @@ def _tell_starter(answer: str) -> None:
 def _start_log(places: Places) -> None:
     os.makedirs(places.logs, mode=0o700, exist_ok=True)
     handler = logging.handlers.RotatingFileHandler(
-        os.path.join(places.logs, "service.log"), maxBytes=_LOG_BYTES, backupCount=_LOGS_KEPT
+        os.path.join(places.logs, "service.log"),
+        maxBytes=_LOG_BYTES,
+        backupCount=_LOGS_KEPT,
+        encoding="utf-8",
+        errors="backslashreplace",
     )
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
@@ -196,7 +200,7 @@ def main() -> int:
     places = find_places(environment, sys.platform, current_user())
     os.umask(0o077)
     try:
-        os.makedirs(places.home, mode=0o700, exist_ok=True)
+        make_home(places.home)
         with FileLock(places.lock, timeout=0):
             _start_log(places)
             asyncio.run(serve_until_end(places))

@@ -23,9 +23,11 @@ def main() -> None:
     longer than a warm command."""
     _hold_standard_descriptors()
     for stream in (sys.stdout, sys.stderr):
-        # Names of any script must not break a list on a console with a small code page.
+        # Names of any script must not break a list on a console with a small code page. A pipe on
+        # Windows gets UTF-8, as with WSL_UTF8=1: what Linux programs write there is, too.
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            encoding = "utf-8" if sys.platform == "win32" else None
+            stream.reconfigure(encoding=encoding, errors="backslashreplace")
     os._exit(run(sys.argv))
 
 

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from vm.disks_in_use import refuse_if_in_use
 from vm.errors import DiskError, DiskInUse
-from vm.files import PRIVATE_MODE
+from vm.files import PRIVATE_MODE, delete
+from vm.openable import openable
 from vm.process import Completed, run
 from vm.spec import Qemu
 
@@ -272,7 +273,7 @@ async def _qemu_img(
 
 def _name(path: Path) -> str:
     """`path` as qemu-img takes it: absolute, or a colon in it could make it a URL."""
-    return str(path.absolute())
+    return str(openable(path.absolute()))
 
 
 def _check_size(size_bytes: int) -> None:
@@ -290,4 +291,4 @@ def _reserve(operation: str, path: Path) -> None:
 
 def _remove(path: Path) -> None:
     with contextlib.suppress(OSError):
-        path.unlink()
+        delete(path)

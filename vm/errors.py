@@ -15,6 +15,7 @@ The tree::
      ├─ QmpFailure
      │   ├─ QmpRefused        QEMU understood the command and said no: nothing has changed
      │   └─ QmpOutcomeUnknown no answer came: the command may or may not have been carried out
+     ├─ NoPlainName           QEMU for Windows has no way to name a file
      ├─ DiskError             a disk image operation failed
      │   └─ DiskInUse         … because another process has the image open
      ├─ SnapshotUnusable      a saved machine that cannot be gone on with
@@ -125,6 +126,20 @@ class LaunchFailure(VmError):
         self.exit_code = exit_code
         self.stderr = stderr
         self.serial_tail = serial_tail
+
+
+class NoPlainName(VmError):
+    """QEMU for Windows cannot open `path`, and Windows keeps no other name of it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"QEMU for Windows cannot open {path}: its name is too long, or not in ASCII, and the "
+            "volume keeps no short name of it",
+            hint="move it to a short directory without accents (`isthmus --manage NAME --move` for "
+            "a distribution, ISTHMUS_HOME for everything), or let the volume keep short names "
+            "(`fsutil 8dot3name`)",
+        )
+        self.path = path
 
 
 class MachineDied(VmError):

@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
+import sys
 import tempfile
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 PRIVATE_MODE = 0o600
+
+PAUSES_S: Sequence[float] = (
+    (0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6) if sys.platform == "win32" else ()
+)
+"""How long to wait, each time, for another program to let go of a file. Virus scanners and
+indexers open what has just been written, and on Windows nobody can rename or delete it then."""
+
+_HELD = frozenset({5, 32, 33})
+"""winerror.h: ERROR_ACCESS_DENIED, which is what a delete under way gives, SHARING_VIOLATION,
+LOCK_VIOLATION."""
 
 # ECMA-48: control sequences (5.4) and escapes of two characters, such as RIS.
 _TERMINAL_COMMAND = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[0-Z\\-~])")
@@ -26,11 +40,40 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        replace(Path(temporary), path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def replace(source: Path, target: Path) -> None:
+    """`os.replace`, for which on Windows a virus scanner is waited. Raises OSError."""
+    patiently(target, lambda: os.replace(source, target))
+
+
+def delete(path: Path) -> None:
+    """Remove a file that may not be there; as patient as `replace`. Raises OSError."""
+    patiently(path, lambda: path.unlink(missing_ok=True))
+
+
+def patiently(
+    path: Path, operation: Callable[[], None], pauses_s: Sequence[float] = PAUSES_S
+) -> None:
+    """Do `operation`, again after each of `pauses_s` while another program holds `path`.
+
+    Raises OSError: the operation's own, or that the file is held.
+    """
+    for pause_s in (*pauses_s, None):
+        try:
+            return operation()
+        except PermissionError as error:
+            if getattr(error, "winerror", 0) not in _HELD:
+                raise
+            if pause_s is None:
+                reason = "another program, perhaps a virus scanner, does not let go of it"
+                raise PermissionError(errno.EACCES, reason, str(path)) from error
+            time.sleep(pause_s)
 
 
 def start_log(path: Path) -> None:
@@ -39,7 +82,7 @@ def start_log(path: Path) -> None:
     The directory must exist. Raises OSError.
     """
     with contextlib.suppress(FileNotFoundError):
-        os.replace(path, path.with_name(f"{path.name}.1"))
+        replace(path, path.with_name(f"{path.name}.1"))
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
     os.close(os.open(path, flags, PRIVATE_MODE))
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from vm.cache import Entry, JsonCache
 from vm.errors import QemuNotFound, QemuTooOld, QemuUnusable, ToolTimeout
+from vm.openable import openable
 from vm.process import Completed, run
 from vm.spec import (
     MINIMUM_QEMU,
@@ -156,7 +157,7 @@ def _bundled_data(directory: Path) -> Path | None:
     """Firmware beside the program, as the Windows package and the Windows installers have it."""
     for candidate in (directory / "share" / "qemu", directory / "share", directory):
         if (candidate / "bios-256k.bin").is_file():
-            return candidate
+            return openable(candidate)
     return None
 
 

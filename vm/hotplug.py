@@ -59,10 +59,13 @@ class AttachedDisk:
         """The device's id in QEMU."""
         return f"lun{self.lun}"
 
-    def blockdev_options(self, asynchronous_io: str = "threads") -> dict[str, object]:
+    def blockdev_options(
+        self, asynchronous_io: str = "threads", file: Path | None = None
+    ) -> dict[str, object]:
         """The arguments of `blockdev-add` (qapi/block-core.json, BlockdevOptions).
 
-        asynchronous_io: how QEMU reads and writes the file (BlockdevAioOptions).
+        asynchronous_io: how QEMU reads and writes the file (BlockdevAioOptions). file: the image
+        under another name than `path`.
         discard and detect-zeroes: what the guest trims, or fills with zeroes, is given back to
         the host, unless `keeps_space`. cache: writes may rest in the host's page cache, and the
         guest's flushes reach the disk (`no-flush` off), so fsync keeps its meaning. locking is
@@ -78,7 +81,7 @@ class AttachedDisk:
             "cache": {"direct": False, "no-flush": False},
             "file": {
                 "driver": "file",
-                "filename": str(self.path),
+                "filename": str(file or self.path),
                 "discard": discard,
                 "aio": asynchronous_io,
                 "cache": {"direct": False, "no-flush": False},
@@ -95,6 +98,8 @@ class AttachedDisk:
             "lun": self.lun,
             "drive": self.node_name,
             "serial": self.serial,
+            # By default the serial, and newer versions of QEMU (11) then refuse one longer than 20.
+            "device_id": self.device_id,
             # Without this the kernel takes the disk for a spinning one (SBC-4, 6.6.2: 1 means
             # "non-rotating medium").
             "rotation_rate": 1,

@@ -44,6 +44,7 @@ from vm.exit_report import PROCESSOR_FAILURE, ExitReport, ShutdownRung
 from vm.files import printable, read_tail, start_log
 from vm.hotplug import AttachedDisk, free_lun
 from vm.launch_hints import launch_hint
+from vm.openable import with_openable_files
 from vm.pidfile import identify, remove_pid_file, write_pid_file
 from vm.plug import ASYNCHRONOUS_IO, plug_in, unplug
 from vm.process import ChildProcess, spawn
@@ -126,7 +127,7 @@ class VirtualMachine:
                 channels[name] = open_channel()
             start_log(spec.serial_log)
             argv = qemu_argv(
-                spec,
+                with_openable_files(spec),
                 {name: channel.backend for name, channel in channels.items()},
                 memory_path=None if memory is None else memory.path,
                 is_incoming=is_incoming,

@@ -30,6 +30,7 @@ class GuestMemory:
     def __init__(self, size_bytes: int) -> None:
         """Raises OSError, on hosts without memfd_create(2) too."""
         self.size_bytes = size_bytes
+        self.descriptor = -1
         if sys.platform != "linux":
             raise OSError("this host has no files in memory")
         self.descriptor = os.memfd_create("guest-memory", os.MFD_CLOEXEC)

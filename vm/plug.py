@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from vm.disk import is_lock_failure
 from vm.errors import DiskError, DiskInUse, QmpOutcomeUnknown, QmpRefused
 from vm.hotplug import AttachedDisk
+from vm.openable import openable
 from vm.qmp import DEFAULT_DEADLINE_S, Qmp
 
 # io_uring moves the same blocks with fewer system calls and no hand-over to a thread: here a
@@ -50,9 +51,13 @@ async def unplug(qmp: Qmp, disk: AttachedDisk) -> None:
 
 
 async def _open_image(qmp: Qmp, disk: AttachedDisk, ways: Sequence[str], deadline_s: float) -> str:
+    try:
+        file = openable(disk.path)
+    except OSError as error:
+        raise DiskError("attach", disk.path, str(error)) from error
     for way in ways:
         try:
-            await qmp.blockdev_add(disk.blockdev_options(way), deadline_s=deadline_s)
+            await qmp.blockdev_add(disk.blockdev_options(way, file), deadline_s=deadline_s)
             return way
         except QmpRefused as error:
             if way != ways[-1] and way in error.description:

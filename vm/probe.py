@@ -24,6 +24,7 @@ from vm.cache import Entry, JsonCache
 from vm.channels import Channel, open_channel
 from vm.errors import NoAccelerator, QmpFailure, describe_exit_code
 from vm.files import printable
+from vm.openable import openable
 from vm.probe_firmware import EXIT_PORT, expected_exit_code, firmware_image
 from vm.probe_result import ProbeReport, ProbeResult, Verdict
 from vm.process import ChildProcess, spawn
@@ -148,7 +149,7 @@ def _rom_file(content: bytes) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="isthmus-probe-") as directory:
         rom = Path(directory, "probe.bin")
         rom.write_bytes(content)
-        yield rom
+        yield openable(rom)
 
 
 async def _run_guest(

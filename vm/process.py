@@ -15,6 +15,8 @@ import shlex
 import subprocess
 import sys
 import warnings
+from asyncio import SubprocessTransport
+from asyncio.subprocess import Process, SubprocessStreamProtocol
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -33,7 +35,8 @@ STDERR_TAIL_BYTES = 16 * 1024
 """How much of a child's standard error is kept."""
 
 _READ_BYTES = 4096
-_STDERR_DRAIN_S = 2.0
+_LONGEST_LINE_BYTES = 64 * 1024
+_DRAIN_S = 2.0
 _REAP_S = 10.0
 
 # The variables that programs need in order to run at all, to find their temporary directory and,
@@ -53,18 +56,42 @@ class Completed:
     stderr: str
 
 
+class _Pipes(SubprocessStreamProtocol):
+    """Tells of the process's end as soon as it has ended.
+
+    asyncio's own `Process.wait` waits for the end of its pipes as well, before Python 3.12.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(limit=_LONGEST_LINE_BYTES, loop=loop)
+        self._event_loop = loop
+        self.exited = asyncio.Event()
+
+    def process_exited(self) -> None:
+        """asyncio: the exit code is known."""
+        super().process_exited()
+        self.exited.set()
+
+    def process(self, transport: SubprocessTransport) -> Process:
+        """The process with its pipes, as `asyncio.create_subprocess_exec` would return it."""
+        return Process(transport, self, self._event_loop)
+
+
 class ChildProcess:
     """A running child: its pid, its end, its last words. Made by `spawn`."""
 
     def __init__(
         self,
         argv: Sequence[str],
-        process: asyncio.subprocess.Process,
+        transport: SubprocessTransport,
+        pipes: _Pipes,
         on_line: Callable[[str], None] | None = None,
     ) -> None:
         self.argv = tuple(argv)
-        self.pid = process.pid
-        self._process = process
+        self._process = pipes.process(transport)
+        self.pid = self._process.pid
+        self._transport = transport
+        self._exited = pipes.exited
         self._tail = bytearray()
         self._reader = asyncio.create_task(self._keep_stderr(), name=f"stderr of {self.pid}")
         self._lines: asyncio.Task[None] | None = None
@@ -83,13 +110,16 @@ class ChildProcess:
 
     async def wait(self) -> int:
         """Wait for the end, without a deadline; returns `exit_code`, standard error read."""
-        exit_code = await self._process.wait()
-        if self._lines is not None:
-            await asyncio.wait({self._lines}, timeout=_STDERR_DRAIN_S)
-            self._lines.cancel()
-        # A grandchild may hold the pipe open, so its end is waited for, but not for ever.
-        await asyncio.wait({self._reader}, timeout=_STDERR_DRAIN_S)
-        self._reader.cancel()
+        await self._exited.wait()
+        # Another process may hold a pipe open (a grandchild; Wine's desktop, which whoever first
+        # needs it starts with his own handles), so its end is waited for, but not for ever.
+        readers = {self._reader} if self._lines is None else {self._reader, self._lines}
+        await asyncio.wait(readers, timeout=_DRAIN_S)
+        for reader in readers:
+            reader.cancel()
+        self._transport.close()
+        exit_code = self.exit_code
+        assert exit_code is not None
         return exit_code
 
     def terminate(self) -> None:
@@ -139,20 +169,31 @@ async def spawn(
     see `vm.process_posix`. Raises OSError if it cannot be started.
     """
     stdout = subprocess.DEVNULL if on_line is None else subprocess.PIPE
-    process = await _start(argv, stdout=stdout, pass_fds=pass_fds, is_background=is_background)
-    return ChildProcess(argv, process, on_line)
+    transport, pipes = await _start(
+        argv, stdout=stdout, pass_fds=pass_fds, is_background=is_background
+    )
+    return ChildProcess(argv, transport, pipes, on_line)
 
 
 async def run(argv: Sequence[str], *, deadline_s: float) -> Completed:
-    """Run `argv` to its end and return what it printed, whatever its exit code.
+    """Run `argv` to its end and return what it printed by then, whatever its exit code.
 
     Raises ToolTimeout after `deadline_s` seconds, OSError if it cannot be started. When it
     raises, or is cancelled, the program has been ended.
     """
-    process = await _start(argv, stdout=subprocess.PIPE, pass_fds=())
+    transport, pipes = await _start(argv, stdout=subprocess.PIPE, pass_fds=())
+    process = pipes.process(transport)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    stdout, stderr = bytearray(), bytearray()
+    readers = {
+        asyncio.create_task(_collect(process.stdout, stdout)),
+        asyncio.create_task(_collect(process.stderr, stderr)),
+    }
     try:
         async with asyncio.timeout(deadline_s):
-            stdout, stderr = await process.communicate()
+            await pipes.exited.wait()
+            await asyncio.wait(readers, timeout=_DRAIN_S)  # as in ChildProcess.wait
     except TimeoutError:
         raise ToolTimeout(argv, deadline_s) from None
     finally:
@@ -160,9 +201,10 @@ async def run(argv: Sequence[str], *, deadline_s: float) -> Completed:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             async with asyncio.timeout(_REAP_S):
-                # communicate() was cut short, so the pipes are read out here: wait() alone
-                # would leave their transports open.
-                await process.communicate()
+                await pipes.exited.wait()
+        for reader in readers:
+            reader.cancel()
+        transport.close()
     assert process.returncode is not None
     return Completed(
         tuple(argv),
@@ -170,6 +212,11 @@ async def run(argv: Sequence[str], *, deadline_s: float) -> Completed:
         stdout.decode("utf-8", "replace"),
         stderr.decode("utf-8", "replace"),
     )
+
+
+async def _collect(stream: asyncio.StreamReader, into: bytearray) -> None:
+    while data := await stream.read(_READ_BYTES):
+        into += data
 
 
 def clean_environment(inherited: Mapping[str, str]) -> dict[str, str]:
@@ -183,13 +230,15 @@ def clean_environment(inherited: Mapping[str, str]) -> dict[str, str]:
 
 async def _start(
     argv: Sequence[str], *, stdout: int, pass_fds: Sequence[int], is_background: bool = False
-) -> asyncio.subprocess.Process:
+) -> tuple[SubprocessTransport, _Pipes]:
     _log.info("starting: %s", shlex.join(argv))
     options = spawn_options(is_background=is_background)
     if pass_fds:
         options["pass_fds"] = tuple(pass_fds)
+    loop = asyncio.get_running_loop()
     with _fork_warning_silenced():
-        process = await asyncio.create_subprocess_exec(
+        transport, pipes = await loop.subprocess_exec(
+            lambda: _Pipes(loop),
             *argv,
             stdin=subprocess.DEVNULL,
             stdout=stdout,
@@ -197,12 +246,14 @@ async def _start(
             env=clean_environment(os.environ),
             **options,
         )
+    pid = transport.get_pid()
+    assert pid is not None
     try:
-        adopt(process.pid)
+        adopt(pid)
     except OSError as error:
         # A program this short-lived is over already; any other is found through its pid file.
-        _log.warning("process %d may outlive this one: %s", process.pid, error)
-    return process
+        _log.warning("process %d may outlive this one: %s", pid, error)
+    return transport, pipes
 
 
 @contextlib.contextmanager

@@ -34,12 +34,12 @@ def main() -> int:
     arguments = _arguments()
     options = Options.parse(arguments.options)
     try:
-        if sys.platform == "win32":
-            raise DriveError("drives of Windows hosts cannot be served yet")
-        else:
+        if sys.platform == "linux":
             from interop.drives.serving_posix import serve
 
             serve(arguments, options)
+        else:
+            raise DriveError("only Linux hosts can serve drives yet")
     except (ProtocolError, VersionError) as error:
         print(error, file=sys.stderr)
         return MALFORMED

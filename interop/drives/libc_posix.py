@@ -6,7 +6,7 @@ import ctypes
 import os
 import sys
 
-assert sys.platform != "win32"
+assert sys.platform == "linux"
 
 _libc = ctypes.CDLL(None, use_errno=True)
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from interop.drives.names import to_linux
 
-assert sys.platform != "win32"
+assert sys.platform == "linux"
 
 _BITS = (1 << 62) - 1
 _FIRST = 3

@@ -18,7 +18,7 @@ from interop.drives.replies import invalidate_entry, invalidate_inode
 from interop.drives.server import BUFFER_SIZE
 from wire.preamble import ECHO, MAGIC, PreambleScanner
 
-assert sys.platform != "win32"
+assert sys.platform == "linux"
 
 
 def serve(arguments: Namespace, options: Options) -> None:

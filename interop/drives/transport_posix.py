@@ -15,7 +15,7 @@ from typing import Protocol
 from interop.drives.errors import ProtocolError
 from interop.drives.protocol import HEADER_SIZE
 
-assert sys.platform != "win32"
+assert sys.platform == "linux"
 
 _LENGTH = Struct("<I")
 

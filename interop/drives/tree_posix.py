@@ -21,7 +21,7 @@ from interop.drives.changes import WRITTEN
 from interop.drives.nodes import Cache, Node, NodeTable
 from interop.drives.watches import Watcher, Watches
 
-assert sys.platform != "win32"
+assert sys.platform == "linux"
 
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _HELD = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC

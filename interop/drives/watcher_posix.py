@@ -36,7 +36,7 @@ from interop.drives.changes import (
 )
 from interop.drives.nodes import Node
 
-assert sys.platform != "win32"
+assert sys.platform == "linux"
 
 _IN = InotifyConstants
 _KINDS: tuple[tuple[int, int], ...] = (

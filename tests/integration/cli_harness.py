@@ -147,7 +147,7 @@ class Started:
 # -- the program -------------------------------------------------------------------------------
 
 
-_PROGRESS = (b"Starting ", b"Exporting", b"Importing", b"Choosing ")
+PROGRESS = (b"Starting ", b"Exporting", b"Importing", b"Choosing ")
 
 
 WAKEFUL = "[general]\ninstanceIdleTimeout=-1\n[wsl2]\nvmIdleTimeout=-1\n"
@@ -214,7 +214,7 @@ class Isthmus:
         """
         done = self.run(*args, input=input, timeout=timeout)
         lines = done.stderr.splitlines()
-        complaints = [line for line in lines if not line.startswith(_PROGRESS)]
+        complaints = [line for line in lines if not line.startswith(PROGRESS)]
         assert (done.returncode, complaints) == (0, []), (args, done)
         return done.stdout
 

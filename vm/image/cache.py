@@ -28,6 +28,7 @@ import psutil
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_dir
 
+from vm import files
 from vm.image.errors import CacheBusy
 from vm.image.fetch import digest_file
 
@@ -76,7 +77,7 @@ def write_atomically(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        files.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -252,8 +253,8 @@ class Cache:
             write_manifest(result, meta)
             _sync_directory(result)
             if target.exists():  # damaged, or find() would have returned it
-                os.replace(target, directory / "damaged")
-            os.replace(result, target)
+                files.replace(target, directory / "damaged")
+            files.replace(result, target)
         _sync_directory(self._entries)
         self._remember(target, {})
         return Entry(target, meta)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from vm.files import replace
 from vm.image.errors import ArchiveUnreachable, DigestMismatch
 from vm.image.index import IndexedFile
 from vm.image.progress import Progress, silent
@@ -216,7 +217,7 @@ def _fetch(
             raise
         wanted = f"{promise.limit} bytes" if promise.size else f"at most {promise.limit} bytes"
         raise DigestMismatch(url, wanted, "more") from None
-    os.replace(partial, target)
+    replace(partial, target)
 
 
 def _empty(file: BinaryIO) -> None:

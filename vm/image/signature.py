@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pysequoia
-
 from vm.image.errors import SignatureInvalid
 
 KEYRING = Path(__file__).with_name("debian-archive-keyring.pgp")
@@ -22,6 +20,8 @@ def verify_clear_signed(data: bytes, url: str, keyring: Path = KEYRING) -> bytes
     """
     if not data.startswith(b"-----BEGIN PGP SIGNED MESSAGE-----"):
         raise SignatureInvalid(url, "it is not a clear-signed message")
+    import pysequoia  # a compiled library of 8 MB that only updates and first builds need
+
     certificates = pysequoia.Cert.split_file(str(keyring))
     try:
         result = pysequoia.verify(data, store=lambda _key_ids: certificates)

@@ -12,10 +12,12 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-
-import pysequoia
+from typing import TYPE_CHECKING
 
 from vm.image.archive import Suite
+
+if TYPE_CHECKING:
+    import pysequoia
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
@@ -75,6 +77,8 @@ class SigningKey:
     keyring: Path
 
     def clear_sign(self, text: str) -> bytes:
+        import pysequoia  # not where only downloads are tested: Wine cannot load it
+
         mode = pysequoia.SignatureMode.CLEAR
         return bytes(pysequoia.sign(self.secret.signer(), text.encode(), mode=mode))
 

@@ -90,7 +90,7 @@ def test_only_strangers_is_a_failure_that_names_them() -> None:
         port = int(channel.backend.split("port=")[1].split(",")[0])
         stranger = socket.create_connection(("127.0.0.1", port))
         with stranger, pytest.raises(ChannelFailure) as caught:
-            await channel.connected(2**22 + 1, 0.3)
+            await channel.connected(2**22 + 1, 1.0)
         return caught.value.strangers
 
     assert asyncio.run(scenario()) == (psutil.Process().pid,)

@@ -93,6 +93,22 @@ def test_only_the_end_of_standard_error_is_kept() -> None:
     assert len(tail) == STDERR_TAIL_BYTES
 
 
+def test_a_grandchild_that_holds_standard_error_does_not_delay_the_end_for_ever() -> None:
+    code = f"""
+import subprocess, sys
+sleeper = subprocess.Popen([{sys.executable!r}, "-S", "-E", "-c", "import time; time.sleep(600)"])
+sys.stderr.write(str(sleeper.pid))
+"""
+
+    async def scenario() -> int:
+        child = await spawn([*PYTHON, code])
+        async with asyncio.timeout(60):
+            assert await child.wait() == 0
+        return int(child.stderr_tail)
+
+    psutil.Process(asyncio.run(scenario())).kill()
+
+
 def test_killing_is_harmless_after_the_end() -> None:
     async def scenario() -> int:
         child = await spawn([*PYTHON, "pass"])

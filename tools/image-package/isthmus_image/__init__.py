@@ -1,0 +1,1 @@
+"""The files of the virtual machine that Isthmus boots; `vm.image.release` finds them here."""

@@ -61,14 +61,12 @@ WSL_CONF = (
         "boolean",
         True,
         "Let Linux start programs of the host.",
-        always=False,
     ),
     Key(
         "interop.appendWindowsPath",
         "boolean",
         True,
         "Append the host's PATH to that of Linux.",
-        always=False,
     ),
     Key("network.generateHosts", "boolean", True, "Write /etc/hosts when the distribution starts."),
     Key(

@@ -10,11 +10,12 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-from service.errors import ServiceError
+from service.errors import ServiceError, of_vm
 from service.link import AgentLink
 from service.machine import Machine, Report
 from service.registry import Record, Registry
 from service.timezone import host_timezone
+from service.unfinished import Unfinished, delete_disk
 from vm.disk import create_disk
 from vm.errors import VmError
 from wire import failures
@@ -49,6 +50,7 @@ class DistributionManager:
         registry: Registry,
         machine: Machine,
         drives: Callable[[], tuple[str, ...]],
+        unfinished: Unfinished,
     ) -> None:
         """`drives` are the letters of those that a distribution mounts by itself."""
         self._places = places
@@ -58,6 +60,7 @@ class DistributionManager:
         self._transitions: dict[str, str] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self.registry = registry
+        self.unfinished = unfinished
         self.on_running_changed: Callable[[], None] = lambda: None
         """Told whenever `running` has another content."""
 
@@ -169,7 +172,7 @@ class DistributionManager:
         try:
             await vm.attach_disk(path, record.identity, keeps_space=record.keeps_space)
         except VmError as error:
-            raise ServiceError(failures.VM_FAILED, error.message, hint=error.hint) from error
+            raise of_vm(error) from error
 
     async def _detach(self, identity: str) -> None:
         """Take an unmounted disk out of the machine."""
@@ -178,7 +181,7 @@ class DistributionManager:
             try:
                 await vm.detach_disk(identity)
             except VmError as error:
-                raise ServiceError(failures.VM_FAILED, error.message, hint=error.hint) from error
+                raise of_vm(error) from error
 
     async def stop(self, record: Record, *, grace_ms: int = _STOP_GRACE_MS) -> None:
         """Stop a distribution and take its disk out; nothing to do if it does not run."""
@@ -205,7 +208,7 @@ class DistributionManager:
     # -- disks ---------------------------------------------------------------------------------
 
     def disk_path(self, identity: str, location: str) -> Path:
-        """Where a new distribution's disk goes, its directory made. Raises ServiceError."""
+        """Where a new distribution's disk goes. Raises ServiceError if there is one already."""
         parent = self._machine.settings.current().install_path or Path(self._places.disks)
         directory = Path(location) if location else parent / identity
         path = directory / "ext4.qcow2"
@@ -215,10 +218,6 @@ class DistributionManager:
                 f"{path} exists already",
                 hint="Choose another directory for the distribution.",
             )
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ServiceError(failures.IMPORT_FAILED, f"{path}: {error.strerror}") from None
         return path
 
     def installed(self, record: Record) -> Installed:
@@ -230,26 +229,20 @@ class DistributionManager:
             is_default=default is not None and default.identity == record.identity,
         )
 
-    async def create_disk(
-        self, identity: str, location: str, size_bytes: int, *, is_fixed: bool = False
-    ) -> Path:
+    async def create_disk(self, path: Path, size_bytes: int, *, is_fixed: bool = False) -> None:
         """Create a distribution's empty disk image. Raises ServiceError.
 
         size_bytes: 0 is the size that .wslconfig says, 1 TiB if it does not. The image takes what
         is written; one that `is_fixed` takes all of it now.
         """
-        path = self.disk_path(identity, location)
         size_bytes = size_bytes or self._machine.settings.current().default_disk_bytes
         try:
             qemu = self._machine.vm.spec.qemu
             await create_disk(qemu, path, size_bytes, preallocate=is_fixed)
         except VmError as error:
-            delete_disk(path)
-            raise ServiceError(failures.IMPORT_FAILED, error.message, hint=error.hint) from error
+            raise of_vm(error, failures.IMPORT_FAILED) from error
         except ValueError as error:
-            delete_disk(path)
             raise impossible_size(error) from None
-        return path
 
     @contextlib.asynccontextmanager
     async def mounted_disk(
@@ -281,7 +274,7 @@ class DistributionManager:
         try:
             await self._machine.vm.attach_disk(path, identity, keeps_space=keeps_space)
         except VmError as error:
-            raise ServiceError(failures.VM_FAILED, error.message, hint=error.hint) from error
+            raise of_vm(error) from error
         try:
             yield
         finally:
@@ -304,14 +297,6 @@ def impossible_size(error: ValueError) -> ServiceError:
     """What a client is told whose disk no image can hold."""
     hint = "--vhd-size and --resize take sizes such as 64GB, as does defaultVhdSize in .wslconfig."
     return ServiceError(failures.INVALID_SIZE, str(error), hint=hint)
-
-
-def delete_disk(path: Path) -> None:
-    """Delete a disk image, and its directory if that is left empty."""
-    with contextlib.suppress(FileNotFoundError):
-        path.unlink()
-    with contextlib.suppress(OSError):
-        path.parent.rmdir()
 
 
 def allocated_bytes(path: Path) -> int:

@@ -30,6 +30,7 @@ from service.operations import Operations
 from service.ports import Ports
 from service.registry import Registry
 from service.settings import SettingsFile, extra_distribution_lists, find_wslconfig
+from service.unfinished import Unfinished
 from service.windowsside import WindowsSide
 from vm.pidfile import end_orphan
 from wire.agent import (
@@ -65,7 +66,12 @@ class Service:
         self._ending = asyncio.Event()
         self._clients: set[Client] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        registry = Registry(Path(places.registry))
+        self._unfinished = Unfinished(Path(places.unfinished))
+        try:
+            self._registry = Registry(Path(places.registry))
+        except ServiceError:
+            self._unfinished.forget()  # a disk may have been registered in what is lost
+            raise
         settings = SettingsFile(
             find_wslconfig(os.environ, sys.platform), extra_distribution_lists(os.environ)
         )
@@ -92,7 +98,7 @@ class Service:
         )
         answerers[Launch] = self._launches.launch
         self._distributions = DistributionManager(
-            places, registry, self._machine, self._drives.letters
+            places, self._registry, self._machine, self._drives.letters, self._unfinished
         )
         self._lifetimes = Lifetimes(self._machine, self._distributions)
         self._operations = Operations(
@@ -139,6 +145,7 @@ class Service:
         """Serve until a client or a signal asks for the end."""
         await end_orphan(Path(self._places.pid_file))
         await end_orphan(Path(self._places.snapshot_pid_file))
+        self._unfinished.clean([Path(record.disk) for record in self._registry.all()])
         server = await serve(self._places, self._new_client)
         log.info("service %s serves as process %d", VERSION, os.getpid())
         _tell_starter("ready")

@@ -16,7 +16,7 @@ from service.apart import run_apart
 from service.archiver import ArchiveRelay, FileFeed
 from service.archives import open_tar
 from service.client import Client
-from service.distributions import DistributionManager, delete_disk
+from service.distributions import DistributionManager
 from service.drives import Drives
 from service.errors import ServiceError
 from service.lifetimes import MACHINE, Lifetimes
@@ -283,10 +283,9 @@ class Operations:
         link = await self._machine.ensure_running(client.progress)
         identity = uuid.uuid4().hex
         keeps = wanted.is_fixed
-        path = await distributions.create_disk(
-            identity, wanted.location, wanted.disk_bytes, is_fixed=keeps
-        )
-        try:
+        path = distributions.disk_path(identity, wanted.location)
+        with distributions.unfinished.making(path):
+            await distributions.create_disk(path, wanted.disk_bytes, is_fixed=keeps)
             async with distributions.mounted_disk(
                 link, identity, path, format=True, keeps_space=keeps
             ):
@@ -296,9 +295,6 @@ class Operations:
             record = judge(root, identity, name, path, first_run=wanted.first_run)
             record = replace(record, keeps_space=keeps)
             self._registry.add(record)
-        except BaseException:
-            delete_disk(path)
-            raise
         return record
 
     # -- existing distributions ----------------------------------------------------------------

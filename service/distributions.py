@@ -6,10 +6,12 @@ import asyncio
 import contextlib
 import logging
 import socket
+import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+from service.diskfailures import disk_failed
 from service.errors import ServiceError, of_vm
 from service.link import AgentLink
 from service.machine import Machine, Report
@@ -39,6 +41,8 @@ log = logging.getLogger(__name__)
 _STOP_TIMEOUT_S = 60.0
 _STOP_GRACE_MS = 2000
 _FORMAT_TIMEOUT_S = 300.0
+_TAKE_OUT_S = 20.0
+_RETRY_S = 0.2
 
 
 class DistributionManager:
@@ -160,7 +164,7 @@ class DistributionManager:
     async def _attach(self, record: Record) -> None:
         """Plug a distribution's disk in, unless it is."""
         vm = self._machine.vm
-        if any(disk.serial == record.identity for disk in vm.disks):
+        if self._is_plugged(record.identity):
             return
         path = Path(record.disk)
         if not path.exists():
@@ -174,12 +178,14 @@ class DistributionManager:
         except VmError as error:
             raise of_vm(error) from error
 
+    def _is_plugged(self, identity: str) -> bool:
+        return any(disk.serial == identity for disk in self._machine.vm.disks)
+
     async def _detach(self, identity: str) -> None:
         """Take an unmounted disk out of the machine."""
-        vm = self._machine.vm
-        if any(disk.serial == identity for disk in vm.disks):
+        if self._is_plugged(identity):
             try:
-                await vm.detach_disk(identity)
+                await self._machine.vm.detach_disk(identity)
             except VmError as error:
                 raise of_vm(error) from error
 
@@ -198,12 +204,12 @@ class DistributionManager:
         link = self._machine.link
         if link is None:
             return
+        await self._machine.check_not_stalled()
         # Whoever wants it from now on takes turns with us, and starts it again.
         self._note(identity, runs=False)
         request = StopDistribution(identity=identity, grace_ms=grace_ms)
         await link.request(request, Done, timeout_s=_STOP_TIMEOUT_S)
-        await link.request(UnmountDisk(disk=identity), Done, timeout_s=_STOP_TIMEOUT_S)
-        await self._detach(identity)
+        await self._take_out(link, identity)
 
     # -- disks ---------------------------------------------------------------------------------
 
@@ -251,35 +257,71 @@ class DistributionManager:
         identity: str,
         path: Path,
         *,
-        format: bool = False,
+        is_new: bool = False,
         keeps_space: bool = False,
     ) -> AsyncIterator[None]:
-        """A disk plugged in and mounted in the machine, and taken out again."""
-        async with self.plugged_disk(identity, path, keeps_space=keeps_space):
-            try:
-                if format:
-                    await link.request(FormatDisk(disk=identity), Done, _FORMAT_TIMEOUT_S)
-                await link.request(MountDisk(disk=identity), Done, _FORMAT_TIMEOUT_S)
-                yield
-            finally:
-                # If the machine is gone there is nothing to unmount, and the cause is on its way.
-                with contextlib.suppress(ServiceError):
-                    await link.request(UnmountDisk(disk=identity), Done, _STOP_TIMEOUT_S)
+        """A disk plugged in and mounted in the machine, and taken out again.
+
+        One that `is_new` is formatted, and what fails for want of space on the host fails. Any
+        other waits for space: it holds what its user wrote.
+        """
+        async with self.plugged_disk(
+            link, identity, path, keeps_space=keeps_space, waits_for_space=not is_new
+        ):
+            if is_new:
+                await link.request(FormatDisk(disk=identity), Done, _FORMAT_TIMEOUT_S)
+            await link.request(MountDisk(disk=identity), Done, _FORMAT_TIMEOUT_S)
+            yield
 
     @contextlib.asynccontextmanager
     async def plugged_disk(
-        self, identity: str, path: Path, *, keeps_space: bool = False
+        self,
+        link: AgentLink,
+        identity: str,
+        path: Path,
+        *,
+        keeps_space: bool = False,
+        waits_for_space: bool = True,
     ) -> AsyncIterator[None]:
         """A disk plugged into the machine, and taken out again."""
+        vm = self._machine.vm
+        if self._is_plugged(identity):  # something was in the way of taking it out
+            await self._take_out(link, identity)
         try:
-            await self._machine.vm.attach_disk(path, identity, keeps_space=keeps_space)
+            await vm.attach_disk(
+                path, identity, keeps_space=keeps_space, waits_for_space=waits_for_space
+            )
         except VmError as error:
             raise of_vm(error) from error
+        failure = None
         try:
             yield
         finally:
+            # If the machine is gone there is nothing to take out, and the cause is on its way.
             with contextlib.suppress(ServiceError):
-                await self._detach(identity)
+                await self._take_out(link, identity)
+                # QEMU has told of all failures before it answered.
+                failure = vm.take_disk_failure(identity)
+            if failure is not None:
+                raise disk_failed(failure)
+
+    async def _take_out(self, link: AgentLink, identity: str) -> None:
+        """Have a disk unmounted, then unplug it. Raises ServiceError, and then it stays.
+
+        A program of an agent that has died may still be at work on it: mkfs, e2fsck, bsdtar. To
+        pull the disk from under it, or from a mounted file system, would lose data.
+        """
+        deadline = time.monotonic() + _TAKE_OUT_S
+        while True:
+            try:
+                await link.request(UnmountDisk(disk=identity), Done, _STOP_TIMEOUT_S)
+                break
+            except ServiceError as error:
+                if self._machine.link is not link or time.monotonic() > deadline:
+                    log.error("disk %s stays plugged in: %s", identity, error.message)
+                    raise
+            await asyncio.sleep(_RETRY_S)  # for the agent to be back, for programs to end
+        await self._detach(identity)
 
     async def inspect(self, link: AgentLink, identity: str) -> RootDescription:
         """What a mounted disk's tree says of itself."""

@@ -42,7 +42,7 @@ from wire.agent import (
     PortsChanged,
 )
 from wire.codec import Message
-from wire.common import Hangup, Resize, Signal
+from wire.common import NOTICE, Hangup, Resize, Signal
 from wire.places import Places, find_places
 from wire.version import VERSION
 
@@ -85,6 +85,7 @@ class Service:
             self._ports.on_greeted,
             self._on_machine_ended,
         )
+        self._machine.tell_all = self._tell_all
         self._drives = Drives(
             lambda: self._machine.vm,
             lambda: self._machine.link,
@@ -135,6 +136,12 @@ class Service:
         self._distributions.on_machine_ended()
         self._follow(self._drives.on_machine_ended())
         self._ports.on_machine_ended()
+
+    def _tell_all(self, text: str) -> bool:
+        """Say something to all clients at once; whether there is one."""
+        for client in self._clients:
+            client.progress(text, unit=NOTICE)
+        return bool(self._clients)
 
     def _new_client(self, token: str) -> Client:
         client = Client(self._operations.handle, token, self._clients.discard)

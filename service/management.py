@@ -86,7 +86,7 @@ class Management:
             except ValueError as error:
                 raise impossible_size(error) from None
             client.progress("Checking and growing the file system")
-            async with self._distributions.plugged_disk(record.identity, Path(record.disk)):
+            async with self._distributions.plugged_disk(link, record.identity, Path(record.disk)):
                 await link.request(CheckDisk(disk=record.identity), Done, _CHECK_TIMEOUT_S)
         return Done()
 

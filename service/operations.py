@@ -287,7 +287,7 @@ class Operations:
         with distributions.unfinished.making(path):
             await distributions.create_disk(path, wanted.disk_bytes, is_fixed=keeps)
             async with distributions.mounted_disk(
-                link, identity, path, format=True, keeps_space=keeps
+                link, identity, path, is_new=True, keeps_space=keeps
             ):
                 await fill(link, identity)
                 root = await distributions.inspect(link, identity)

@@ -11,7 +11,6 @@ from service.errors import ServiceError
 from service.unfinished import Unfinished
 from wire import failures
 
-
 _NEVER_LEFT: list[object] = []
 
 

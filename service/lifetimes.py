@@ -133,6 +133,11 @@ class Lifetimes:
         """Whether a client has a process in a distribution."""
         return identity in self._users
 
+    @property
+    def is_anything_used(self) -> bool:
+        """Whether any client is at work."""
+        return bool(self._users)
+
     def _on_running_changed(self) -> None:
         """A distribution has started or ended, which is a use of it and of the machine."""
         now = self._clock()

@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 
 from interop.hostos.contract import Host
 from interop.hostos.find import find_host
+from service.admission import Admission
 from service.client import Client
 from service.distributions import DistributionManager
 from service.drives import Drives
@@ -113,6 +114,18 @@ class Service:
             self._ending.set,
         )
 
+        self._admission = Admission(self._ending.is_set, self._what_runs, self._ending.set)
+
+    def _what_runs(self) -> str:
+        """What the end of the service would end."""
+        running = [
+            record.name
+            for record in self._registry.all()
+            if record.identity in self._distributions.running
+            or self._lifetimes.is_used(record.identity)
+        ]
+        return ", ".join(running) or ("a command" if self._lifetimes.is_anything_used else "")
+
     def _on_event(self, event: Message) -> None:
         """The agent tells something of its own accord."""
         if isinstance(event, DistributionStopped):
@@ -144,7 +157,7 @@ class Service:
         return bool(self._clients)
 
     def _new_client(self, token: str) -> Client:
-        client = Client(self._operations.handle, token, self._clients.discard)
+        client = Client(self._operations.handle, token, self._clients.discard, self._admission)
         self._clients.add(client)
         return client
 

@@ -242,6 +242,9 @@ def main() -> int:
         _tell_starter(f"{error.message} {error.hint}")
         return 1
     except OSError as error:
-        _tell_starter(f"{error.filename or places.home}: {error.strerror}")
+        _tell_starter(
+            f"{error.filename or places.home}: {error.strerror}. Make it usable for you, or set "
+            "ISTHMUS_HOME to another directory."
+        )
         return 1
     return 0

@@ -53,7 +53,8 @@ class Management:
             source = Path(record.disk)
             # The new place is registered before the old one is given up: a crash in between
             # costs disk space, not the distribution.
-            with self._distributions.unfinished.making(target):
+            unchanged = "The distribution is where it was."
+            with self._distributions.unfinished.making(target, failures.VM_FAILED, unchanged):
                 try:
                     if not _link(source, target):
                         await convert_disk(
@@ -68,7 +69,7 @@ class Management:
                     raise ServiceError(
                         failures.DISK_FULL if is_full(error) else failures.VM_FAILED,
                         f"the disk could not be moved to {target.parent}: {error}",
-                        hint="The distribution is where it was.",
+                        hint=unchanged,
                     ) from None
                 self._registry.change(record.identity, disk=str(target))
             delete_disk(source)
@@ -149,7 +150,10 @@ class Management:
                 raise ServiceError(failures.DISTRO_EXISTS, f"{target} exists already")
             client.progress(f"Exporting the disk of {record.name}")
             part = target.with_name(f"{target.name}.part-{os.getpid()}")
-            with self._distributions.unfinished.making(part), _vm_errors():
+            making = self._distributions.unfinished.making(
+                part, failures.EXPORT_FAILED, "The distribution is as it was."
+            )
+            with making, _vm_errors():
                 qemu = await self._machine.find_qemu()
                 source = Path(record.disk)
                 await convert_disk(qemu, source, DiskFormat.QCOW2, part, target_format)

@@ -28,11 +28,16 @@ class Unfinished:
         self._directory = directory
 
     @contextlib.contextmanager
-    def making(self, path: Path) -> Iterator[None]:
+    def making(
+        self,
+        path: Path,
+        code: str = failures.IMPORT_FAILED,
+        hint: str = "Nothing was done. Free some space, or make the directory writable.",
+    ) -> Iterator[None]:
         """Make a disk at `path`, where there is none, inside of this: if that fails, it is removed.
 
         So is its directory, if there was none before. Whoever makes the disk registers it inside,
-        too. Raises ServiceError before anything is made.
+        too. Raises ServiceError with `code` and `hint` before anything is made.
         """
         note = self._directory / f"{uuid.uuid4().hex}.json"
         own_directory = not path.parent.exists()
@@ -44,9 +49,9 @@ class Unfinished:
         except OSError as error:
             _unlink(note)
             raise ServiceError(
-                failures.DISK_FULL if is_full(error) else failures.IMPORT_FAILED,
+                failures.DISK_FULL if is_full(error) else code,
                 f"{error.filename or note}: {error.strerror or error}",
-                hint="Nothing was done. Free some space, or make the directory writable.",
+                hint=hint,
             ) from None
         try:
             yield

@@ -2,48 +2,24 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
-import sys
-import sysconfig
-import venv
 from pathlib import Path
 
 import pytest
 
 from tests.integration.cli_harness import BOOT_TIMEOUT_S, TINY, Isthmus, is_gone, wait_until
+from tests.integration.installed import install
+from wire.version import VERSION
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(300)]
 
-ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("guest", "interop", "netbridge", "service", "shell", "vm", "wire")
-OLD, NEW = "0.1.0", "99.0.1"
+OLD, NEW = VERSION, "99.0.1"
 
 
 @pytest.fixture(scope="module")
 def upgraded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Another version of the program, installed beside ours: its `isthmus`."""
-    place = tmp_path_factory.mktemp("upgrade")
-    for package in PACKAGES:
-        shutil.copytree(
-            ROOT / package,
-            place / "packages" / package,
-            ignore=shutil.ignore_patterns("__pycache__"),
-        )
-    version = place / "packages" / "wire" / "version.py"
-    text = version.read_text()
-    assert OLD in text
-    version.write_text(text.replace(OLD, NEW))
-    venv.create(place / "venv", symlinks=True)
-    interpreter = place / "venv" / "bin" / "python3"
-    libraries = place / "venv" / "lib" / f"python3.{sys.version_info.minor}" / "site-packages"
-    # Ours first; behind it the libraries that this interpreter has, but not its editable Isthmus.
-    paths = [str(place / "packages"), sysconfig.get_path("purelib")]
-    (libraries / "upgraded.pth").write_text("\n".join(paths) + "\n")
-    program = place / "isthmus"
-    program.write_text(f"#!{interpreter} -I\nfrom shell.main import main\nmain()\n")
-    program.chmod(0o755)
-    return program
+    return install(tmp_path_factory.mktemp("upgrade"), version=NEW)
 
 
 def newer(

@@ -22,7 +22,7 @@ import tarfile
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -308,23 +308,25 @@ def end(subject: Subject) -> None:
         raise Fault(f"qemu-img check: {done.returncode} {done.stdout!r} {done.stderr!r}")
 
 
-def run_rounds(home: Path, seed: int, numbers: range, tell: Callable[[str], None]) -> Counter[str]:
-    """Run these rounds on one Isthmus in `home`; what was killed, counted. Raises Fault."""
+def run_rounds(home: Path, plans: Iterable[Plan], tell: Callable[[str], None]) -> Counter[str]:
+    """Carry out plans on one Isthmus in `home`; what was killed, counted. Raises Fault.
+
+    The path of `home` must be short, for sockets to fit below it.
+    """
     subject = Subject(home)
     counts: Counter[str] = Counter()
     try:
         subject.prepare()
-        for number in numbers:
-            plan = plan_round(seed, number)
+        for plan in plans:
             started = time.monotonic()
             try:
                 killed = run_round(subject, plan)
             except Fault as fault:
-                raise Fault(f"round {number} of seed {seed} ({plan}): {fault}") from fault
+                raise Fault(f"{plan}: {fault}") from fault
             took = time.monotonic() - started
             counts[f"{plan.victim} while {plan.activity}" if killed else "nobody"] += 1
             tell(
-                f"{number:4} {plan.activity:8} at {plan.moment:.2f}: "
+                f"{plan.number:4} {plan.activity:8} at {plan.moment:.2f}: "
                 f"{killed or 'no ' + plan.victim:22} {took:5.1f} s, {subject.kept} numbers kept"
             )
         end(subject)
@@ -351,7 +353,8 @@ def main() -> int:
 
     with tempfile.TemporaryDirectory(prefix="isthmus-faults-") as home:
         try:
-            counts = run_rounds(Path(home), seed, numbers, tell)
+            plans = [plan_round(seed, number) for number in numbers]
+            counts = run_rounds(Path(home), plans, tell)
         except Fault as fault:
             print(fault, file=sys.stderr)
             for name in ("service.log", "serial.log"):

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import threading
+import time
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -42,6 +43,10 @@ log = logging.getLogger(__name__)
 
 _LOOKS = (messages.List, messages.Catalogue, messages.Status)
 """Requests that only look: a script that asks every minute keeps nothing running."""
+
+_ENDING_S = 10.0
+"""For a distribution whose pid 1 has died to be over."""
+_ENDED_RETRY_S = 0.1
 
 Fill = Callable[[AgentLink, str], Awaitable[None]]
 """Fills the mounted disk of a new distribution, named by its identity. Raises ServiceError."""
@@ -121,10 +126,24 @@ class Operations:
         # In use until the process has ended or its client is gone.
         with contextlib.ExitStack() as use:
             use.enter_context(self._lifetimes.using(identity))
-            running, reporting = await self._run_in(client, request, identity)
+            running, reporting = await self._start_in(client, request, identity)
             kept = use.pop_all()
             reporting.add_done_callback(lambda _: kept.close())
         return running
+
+    async def _start_in(
+        self, client: Client, request: messages.Run, identity: str
+    ) -> tuple[Message, asyncio.Task[None]]:
+        """As `_run_in`, in a distribution that is started again if it has just ended."""
+        deadline = time.monotonic() + _ENDING_S
+        while True:
+            try:
+                return await self._run_in(client, request, identity)
+            except ServiceError as error:
+                if error.code != failures.DISTRO_ENDED or time.monotonic() > deadline:
+                    raise
+            self._distributions.on_stopped(identity)
+            await asyncio.sleep(_ENDED_RETRY_S)  # the agent may be about to notice it, too
 
     async def _run_in(
         self, client: Client, request: messages.Run, identity: str
@@ -141,11 +160,6 @@ class Operations:
             record = self._registry.find("{" + record.identity + "}")
             first_run = record.run_oobe and _is_interactive(request)
             default_uid = record.default_uid
-        warnings = (
-            *self._machine.settings.take_warnings(),
-            *self._machine.take_notices(),
-            *warnings,
-        )
         origin = Origin()
         if not request.system:
             origin = await asyncio.to_thread(self._windows.origin, request)
@@ -181,7 +195,12 @@ class Operations:
             raise
         client.start_relay(relay)
         reporting = client.follow(self._report_exit(client, relay))
-        warnings += spawned.warnings
+        warnings = (
+            *self._machine.settings.take_warnings(),
+            *self._machine.take_notices(),
+            *warnings,
+            *spawned.warnings,
+        )
         if not request.system and not _was_entered(wanted, spawned.directory):
             warnings += (f"{wanted} cannot be entered; started in {spawned.directory}",)
         return messages.Running(warnings=warnings), reporting

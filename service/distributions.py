@@ -13,6 +13,7 @@ from pathlib import Path
 
 from service.diskfailures import disk_failed
 from service.errors import ServiceError, of_vm
+from service.finishing import to_the_end
 from service.link import AgentLink
 from service.machine import Machine, Report
 from service.registry import Record, Registry
@@ -144,22 +145,28 @@ class DistributionManager:
         async with self.exclusively(record.identity):
             if record.identity in self._running:
                 return link, ()
-            self.registry.find("{" + record.identity + "}")  # it may be gone by now
-            report(f"Starting {record.name}", 0, 0, "")
-            await self._attach(record)
-            request = StartDistribution(
-                identity=record.identity,
-                name=record.name,
-                disk=record.identity,
-                hostname=host_name(),
-                timezone=await asyncio.to_thread(host_timezone),
-                default_uid=record.default_uid,
-                drives=await asyncio.to_thread(self._drives),
-            )
-            timeout_s = self._machine.settings.current().distribution_start_timeout_ms / 1000
-            started = await link.request(request, DistributionStarted, timeout_s)
-            self._note(record.identity, runs=True)
-            return link, started.warnings
+            return link, await to_the_end(self._start_locked(record, link, report))
+
+    async def _start_locked(
+        self, record: Record, link: AgentLink, report: Report
+    ) -> tuple[str, ...]:
+        """Start a distribution that does not run; returns warnings."""
+        self.registry.find("{" + record.identity + "}")  # it may be gone by now
+        report(f"Starting {record.name}", 0, 0, "")
+        await self._attach(record)
+        request = StartDistribution(
+            identity=record.identity,
+            name=record.name,
+            disk=record.identity,
+            hostname=host_name(),
+            timezone=await asyncio.to_thread(host_timezone),
+            default_uid=record.default_uid,
+            drives=await asyncio.to_thread(self._drives),
+        )
+        timeout_s = self._machine.settings.current().distribution_start_timeout_ms / 1000
+        started = await link.request(request, DistributionStarted, timeout_s)
+        self._note(record.identity, runs=True)
+        return started.warnings
 
     async def _attach(self, record: Record) -> None:
         """Plug a distribution's disk in, unless it is."""
@@ -192,13 +199,13 @@ class DistributionManager:
     async def stop(self, record: Record, *, grace_ms: int = _STOP_GRACE_MS) -> None:
         """Stop a distribution and take its disk out; nothing to do if it does not run."""
         async with self.exclusively(record.identity):
-            await self._stop_locked(record.identity, grace_ms)
+            await to_the_end(self._stop_locked(record.identity, grace_ms))
 
     async def stop_unused(self, identity: str, is_used: Callable[[], bool]) -> None:
         """Stop a distribution unless it `is_used` once its turn has come. Raises ServiceError."""
         async with self.exclusively(identity):
             if not is_used():
-                await self._stop_locked(identity, _STOP_GRACE_MS)
+                await to_the_end(self._stop_locked(identity, _STOP_GRACE_MS))
 
     async def _stop_locked(self, identity: str, grace_ms: int) -> None:
         link = self._machine.link
@@ -269,8 +276,10 @@ class DistributionManager:
             link, identity, path, keeps_space=keeps_space, waits_for_space=not is_new
         ):
             if is_new:
-                await link.request(FormatDisk(disk=identity), Done, _FORMAT_TIMEOUT_S)
-            await link.request(MountDisk(disk=identity), Done, _FORMAT_TIMEOUT_S)
+                empty = FormatDisk(disk=identity)
+                await to_the_end(link.request(empty, Done, _FORMAT_TIMEOUT_S))
+            mount = MountDisk(disk=identity)
+            await to_the_end(link.request(mount, Done, _FORMAT_TIMEOUT_S))
             yield
 
     @contextlib.asynccontextmanager
@@ -299,7 +308,7 @@ class DistributionManager:
         finally:
             # If the machine is gone there is nothing to take out, and the cause is on its way.
             with contextlib.suppress(ServiceError):
-                await self._take_out(link, identity)
+                await to_the_end(self._take_out(link, identity))
                 # QEMU has told of all failures before it answered.
                 failure = vm.take_disk_failure(identity)
             if failure is not None:
@@ -330,7 +339,7 @@ class DistributionManager:
     async def unregister(self, record: Record) -> None:
         """Stop a distribution, forget it, delete its disk."""
         async with self.exclusively(record.identity, "Uninstalling"):
-            await self._stop_locked(record.identity, 0)
+            await to_the_end(self._stop_locked(record.identity, 0))
             self.registry.remove(record.identity)
             delete_disk(Path(record.disk))
 

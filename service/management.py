@@ -12,6 +12,7 @@ from service.client import Client
 from service.diskformats import format_of
 from service.distributions import DistributionManager, impossible_size
 from service.errors import ServiceError, is_full, of_vm
+from service.finishing import to_the_end
 from service.machine import Machine
 from service.registry import Record
 from service.unfinished import delete_disk
@@ -88,7 +89,8 @@ class Management:
                 raise impossible_size(error) from None
             client.progress("Checking and growing the file system")
             async with self._distributions.plugged_disk(link, record.identity, Path(record.disk)):
-                await link.request(CheckDisk(disk=record.identity), Done, _CHECK_TIMEOUT_S)
+                check = CheckDisk(disk=record.identity)
+                await to_the_end(link.request(check, Done, _CHECK_TIMEOUT_S))
         return Done()
 
     async def set_sparse(self, client: Client, request: SetSparse) -> Message:

@@ -189,17 +189,21 @@ class Machine:
         Without this a command that comes within moments of it would be sent to the dead.
         """
         vm, link = self._vm, self._link
-        if vm is None or link is None or link.is_synchronised:
+        if vm is None or link is None:
+            return
+        is_dying = vm.is_dying
+        if link.is_synchronised and not is_dying:
             return
         ended = asyncio.create_task(vm.wait())
         back = asyncio.create_task(link.wait_synchronised())
-        either: set[asyncio.Task[Any]] = {ended, back}
+        # A dying machine's agent still seems to be there, and will not be back.
+        either: set[asyncio.Task[Any]] = {ended} if is_dying else {ended, back}
         try:
             await asyncio.wait(
                 either, timeout=_RETURN_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED
             )
         finally:
-            for task in either:
+            for task in (ended, back):
                 task.cancel()
         if ended.done() and not ended.cancelled():
             self._note_end(vm, link, ended.result())

@@ -47,7 +47,7 @@ from vm.hotplug import AttachedDisk, free_lun
 from vm.launch_hints import launch_hint
 from vm.pidfile import identify, remove_pid_file, write_pid_file
 from vm.plug import ASYNCHRONOUS_IO, plug_in, unplug
-from vm.process import ChildProcess, spawn
+from vm.process import ChildProcess, is_dying, spawn
 from vm.qmp import DEFAULT_DEADLINE_S, Qmp
 from vm.shutdown import Deadlines, climb_down
 from vm.snapshot import MemoryFile
@@ -165,6 +165,11 @@ class VirtualMachine:
         if self._qmp is None:
             raise MachineBusy("a QMP command", self._state.value)
         return self._qmp
+
+    @property
+    def is_dying(self) -> bool:
+        """Whether QEMU has been killed, although its sockets still seem to be open."""
+        return self._ended.done() or is_dying(self.pid)
 
     @property
     def disks(self) -> tuple[AttachedDisk, ...]:

@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Awaitable, Callable, Coroutine
 
+from service.admission import Admit, admit_ours
 from service.answering import answer_request
 from service.errors import ServiceError
 from service.relay import CLIENT_SESSION, Relay
@@ -39,21 +40,27 @@ _UNREAD_LIMIT_BYTES = 8 * 1024 * 1024
 class Client(asyncio.BufferedProtocol):
     """The service's side of a connection. `handle` is given every request after the greeting."""
 
-    def __init__(self, handle: Handler, token: str, on_gone: Callable[[Client], None]) -> None:
+    def __init__(
+        self,
+        handle: Handler,
+        token: str,
+        on_gone: Callable[[Client], None],
+        admit: Admit = admit_ours,
+    ) -> None:
         """`token` must be in the greeting; "" where the socket itself proves who connects."""
         self._handle = handle
+        self._admit = admit
         self._token = token
         self._on_gone = on_gone
         self._reader = FrameReader()
         self._transport: asyncio.Transport | None = None
         self._greeted = False
-        self._is_foreign = False
+        self._is_turned_away = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._relay: Relay | None = None
         self._early: list[tuple[int, int, bytes]] = []
         self._early_bytes = 0
         self._early_events: list[Message] = []
-        self.version = ""
 
     # -- transport -----------------------------------------------------------------------------
 
@@ -132,7 +139,7 @@ class Client(asyncio.BufferedProtocol):
         if not self._greeted:
             self._greet(frame.channel, message)
         elif frame.stream == Role.REQUEST:
-            if self._is_foreign and not isinstance(message, Quit):
+            if self._is_turned_away and not isinstance(message, Quit):
                 return  # the reply to its greeting has told it why
             if len(self._tasks) >= _REQUESTS_LIMIT:
                 raise MessageError("too many requests at once")
@@ -153,14 +160,9 @@ class Client(asyncio.BufferedProtocol):
         wanted, given = os.fsencode(self._token), os.fsencode(message.token)
         if wanted and not hmac.compare_digest(wanted, given):
             raise MessageError("the greeting has the wrong token")
-        self.version = message.version
-        if message.protocol != PROTOCOL_VERSION or message.version != VERSION:
-            error = ServiceError(
-                failures.VERSION_MISMATCH,
-                f"this command is version {message.version}, the running service is {VERSION}",
-                hint="`isthmus --shutdown` ends the old service; the next command starts the new.",
-            )
-            self._is_foreign = True
+        error = self._admit(message)
+        if error is not None:
+            self._is_turned_away = True
             self._send(Role.REPLY, number, error.to_failure())
         else:
             ready = Ready(protocol=PROTOCOL_VERSION, version=VERSION, pid=os.getpid())

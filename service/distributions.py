@@ -6,18 +6,21 @@ import asyncio
 import contextlib
 import logging
 import socket
+import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-from service.errors import ServiceError
+from service.diskfailures import disk_failed
+from service.errors import ServiceError, of_vm
+from service.finishing import to_the_end
 from service.link import AgentLink
 from service.machine import Machine, Report
 from service.registry import Record, Registry
 from service.timezone import host_timezone
+from service.unfinished import Unfinished, delete_disk
 from vm.disk import create_disk
 from vm.errors import VmError
-from vm.files import delete
 from wire import failures
 from wire.agent import (
     DistributionStarted,
@@ -39,6 +42,8 @@ log = logging.getLogger(__name__)
 _STOP_TIMEOUT_S = 60.0
 _STOP_GRACE_MS = 2000
 _FORMAT_TIMEOUT_S = 300.0
+_TAKE_OUT_S = 20.0
+_RETRY_S = 0.2
 
 
 class DistributionManager:
@@ -50,6 +55,7 @@ class DistributionManager:
         registry: Registry,
         machine: Machine,
         drives: Callable[[], tuple[str, ...]],
+        unfinished: Unfinished,
     ) -> None:
         """`drives` are the letters of those that a distribution mounts by itself."""
         self._places = places
@@ -59,6 +65,7 @@ class DistributionManager:
         self._transitions: dict[str, str] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self.registry = registry
+        self.unfinished = unfinished
         self.on_running_changed: Callable[[], None] = lambda: None
         """Told whenever `running` has another content."""
 
@@ -138,27 +145,33 @@ class DistributionManager:
         async with self.exclusively(record.identity):
             if record.identity in self._running:
                 return link, ()
-            self.registry.find("{" + record.identity + "}")  # it may be gone by now
-            report(f"Starting {record.name}", 0, 0, "")
-            await self._attach(record)
-            request = StartDistribution(
-                identity=record.identity,
-                name=record.name,
-                disk=record.identity,
-                hostname=host_name(),
-                timezone=await asyncio.to_thread(host_timezone),
-                default_uid=record.default_uid,
-                drives=await asyncio.to_thread(self._drives),
-            )
-            timeout_s = self._machine.settings.current().distribution_start_timeout_ms / 1000
-            started = await link.request(request, DistributionStarted, timeout_s)
-            self._note(record.identity, runs=True)
-            return link, started.warnings
+            return link, await to_the_end(self._start_locked(record, link, report))
+
+    async def _start_locked(
+        self, record: Record, link: AgentLink, report: Report
+    ) -> tuple[str, ...]:
+        """Start a distribution that does not run; returns warnings."""
+        self.registry.find("{" + record.identity + "}")  # it may be gone by now
+        report(f"Starting {record.name}", 0, 0, "")
+        await self._attach(record)
+        request = StartDistribution(
+            identity=record.identity,
+            name=record.name,
+            disk=record.identity,
+            hostname=host_name(),
+            timezone=await asyncio.to_thread(host_timezone),
+            default_uid=record.default_uid,
+            drives=await asyncio.to_thread(self._drives),
+        )
+        timeout_s = self._machine.settings.current().distribution_start_timeout_ms / 1000
+        started = await link.request(request, DistributionStarted, timeout_s)
+        self._note(record.identity, runs=True)
+        return started.warnings
 
     async def _attach(self, record: Record) -> None:
         """Plug a distribution's disk in, unless it is."""
         vm = self._machine.vm
-        if any(disk.serial == record.identity for disk in vm.disks):
+        if self._is_plugged(record.identity):
             return
         path = Path(record.disk)
         if not path.exists():
@@ -170,43 +183,45 @@ class DistributionManager:
         try:
             await vm.attach_disk(path, record.identity, keeps_space=record.keeps_space)
         except VmError as error:
-            raise ServiceError(failures.VM_FAILED, error.message, hint=error.hint) from error
+            raise of_vm(error) from error
+
+    def _is_plugged(self, identity: str) -> bool:
+        return any(disk.serial == identity for disk in self._machine.vm.disks)
 
     async def _detach(self, identity: str) -> None:
         """Take an unmounted disk out of the machine."""
-        vm = self._machine.vm
-        if any(disk.serial == identity for disk in vm.disks):
+        if self._is_plugged(identity):
             try:
-                await vm.detach_disk(identity)
+                await self._machine.vm.detach_disk(identity)
             except VmError as error:
-                raise ServiceError(failures.VM_FAILED, error.message, hint=error.hint) from error
+                raise of_vm(error) from error
 
     async def stop(self, record: Record, *, grace_ms: int = _STOP_GRACE_MS) -> None:
         """Stop a distribution and take its disk out; nothing to do if it does not run."""
         async with self.exclusively(record.identity):
-            await self._stop_locked(record.identity, grace_ms)
+            await to_the_end(self._stop_locked(record.identity, grace_ms))
 
     async def stop_unused(self, identity: str, is_used: Callable[[], bool]) -> None:
         """Stop a distribution unless it `is_used` once its turn has come. Raises ServiceError."""
         async with self.exclusively(identity):
             if not is_used():
-                await self._stop_locked(identity, _STOP_GRACE_MS)
+                await to_the_end(self._stop_locked(identity, _STOP_GRACE_MS))
 
     async def _stop_locked(self, identity: str, grace_ms: int) -> None:
         link = self._machine.link
         if link is None:
             return
+        await self._machine.check_not_stalled()
         # Whoever wants it from now on takes turns with us, and starts it again.
         self._note(identity, runs=False)
         request = StopDistribution(identity=identity, grace_ms=grace_ms)
         await link.request(request, Done, timeout_s=_STOP_TIMEOUT_S)
-        await link.request(UnmountDisk(disk=identity), Done, timeout_s=_STOP_TIMEOUT_S)
-        await self._detach(identity)
+        await self._take_out(link, identity)
 
     # -- disks ---------------------------------------------------------------------------------
 
     def disk_path(self, identity: str, location: str) -> Path:
-        """Where a new distribution's disk goes, its directory made. Raises ServiceError."""
+        """Where a new distribution's disk goes. Raises ServiceError if there is one already."""
         parent = self._machine.settings.current().install_path or Path(self._places.disks)
         directory = Path(location) if location else parent / identity
         path = directory / "ext4.qcow2"
@@ -216,10 +231,6 @@ class DistributionManager:
                 f"{path} exists already",
                 hint="Choose another directory for the distribution.",
             )
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ServiceError(failures.IMPORT_FAILED, f"{path}: {error.strerror}") from None
         return path
 
     def installed(self, record: Record) -> Installed:
@@ -231,26 +242,20 @@ class DistributionManager:
             is_default=default is not None and default.identity == record.identity,
         )
 
-    async def create_disk(
-        self, identity: str, location: str, size_bytes: int, *, is_fixed: bool = False
-    ) -> Path:
+    async def create_disk(self, path: Path, size_bytes: int, *, is_fixed: bool = False) -> None:
         """Create a distribution's empty disk image. Raises ServiceError.
 
         size_bytes: 0 is the size that .wslconfig says, 1 TiB if it does not. The image takes what
         is written; one that `is_fixed` takes all of it now.
         """
-        path = self.disk_path(identity, location)
         size_bytes = size_bytes or self._machine.settings.current().default_disk_bytes
         try:
             qemu = self._machine.vm.spec.qemu
             await create_disk(qemu, path, size_bytes, preallocate=is_fixed)
         except VmError as error:
-            delete_disk(path)
-            raise ServiceError(failures.IMPORT_FAILED, error.message, hint=error.hint) from error
+            raise of_vm(error, failures.IMPORT_FAILED) from error
         except ValueError as error:
-            delete_disk(path)
             raise impossible_size(error) from None
-        return path
 
     @contextlib.asynccontextmanager
     async def mounted_disk(
@@ -259,35 +264,73 @@ class DistributionManager:
         identity: str,
         path: Path,
         *,
-        format: bool = False,
+        is_new: bool = False,
         keeps_space: bool = False,
     ) -> AsyncIterator[None]:
-        """A disk plugged in and mounted in the machine, and taken out again."""
-        async with self.plugged_disk(identity, path, keeps_space=keeps_space):
-            try:
-                if format:
-                    await link.request(FormatDisk(disk=identity), Done, _FORMAT_TIMEOUT_S)
-                await link.request(MountDisk(disk=identity), Done, _FORMAT_TIMEOUT_S)
-                yield
-            finally:
-                # If the machine is gone there is nothing to unmount, and the cause is on its way.
-                with contextlib.suppress(ServiceError):
-                    await link.request(UnmountDisk(disk=identity), Done, _STOP_TIMEOUT_S)
+        """A disk plugged in and mounted in the machine, and taken out again.
+
+        One that `is_new` is formatted, and what fails for want of space on the host fails. Any
+        other waits for space: it holds what its user wrote.
+        """
+        async with self.plugged_disk(
+            link, identity, path, keeps_space=keeps_space, waits_for_space=not is_new
+        ):
+            if is_new:
+                empty = FormatDisk(disk=identity)
+                await to_the_end(link.request(empty, Done, _FORMAT_TIMEOUT_S))
+            mount = MountDisk(disk=identity)
+            await to_the_end(link.request(mount, Done, _FORMAT_TIMEOUT_S))
+            yield
 
     @contextlib.asynccontextmanager
     async def plugged_disk(
-        self, identity: str, path: Path, *, keeps_space: bool = False
+        self,
+        link: AgentLink,
+        identity: str,
+        path: Path,
+        *,
+        keeps_space: bool = False,
+        waits_for_space: bool = True,
     ) -> AsyncIterator[None]:
         """A disk plugged into the machine, and taken out again."""
+        vm = self._machine.vm
+        if self._is_plugged(identity):  # something was in the way of taking it out
+            await self._take_out(link, identity)
         try:
-            await self._machine.vm.attach_disk(path, identity, keeps_space=keeps_space)
+            await vm.attach_disk(
+                path, identity, keeps_space=keeps_space, waits_for_space=waits_for_space
+            )
         except VmError as error:
-            raise ServiceError(failures.VM_FAILED, error.message, hint=error.hint) from error
+            raise of_vm(error) from error
+        failure = None
         try:
             yield
         finally:
+            # If the machine is gone there is nothing to take out, and the cause is on its way.
             with contextlib.suppress(ServiceError):
-                await self._detach(identity)
+                await to_the_end(self._take_out(link, identity))
+                # QEMU has told of all failures before it answered.
+                failure = vm.take_disk_failure(identity)
+            if failure is not None:
+                raise disk_failed(failure)
+
+    async def _take_out(self, link: AgentLink, identity: str) -> None:
+        """Have a disk unmounted, then unplug it. Raises ServiceError, and then it stays.
+
+        A program of an agent that has died may still be at work on it: mkfs, e2fsck, bsdtar. To
+        pull the disk from under it, or from a mounted file system, would lose data.
+        """
+        deadline = time.monotonic() + _TAKE_OUT_S
+        while True:
+            try:
+                await link.request(UnmountDisk(disk=identity), Done, _STOP_TIMEOUT_S)
+                break
+            except ServiceError as error:
+                if self._machine.link is not link or time.monotonic() > deadline:
+                    log.error("disk %s stays plugged in: %s", identity, error.message)
+                    raise
+            await asyncio.sleep(_RETRY_S)  # for the agent to be back, for programs to end
+        await self._detach(identity)
 
     async def inspect(self, link: AgentLink, identity: str) -> RootDescription:
         """What a mounted disk's tree says of itself."""
@@ -296,7 +339,7 @@ class DistributionManager:
     async def unregister(self, record: Record) -> None:
         """Stop a distribution, forget it, delete its disk."""
         async with self.exclusively(record.identity, "Uninstalling"):
-            await self._stop_locked(record.identity, 0)
+            await to_the_end(self._stop_locked(record.identity, 0))
             self.registry.remove(record.identity)
             delete_disk(Path(record.disk))
 
@@ -305,13 +348,6 @@ def impossible_size(error: ValueError) -> ServiceError:
     """What a client is told whose disk no image can hold."""
     hint = "--vhd-size and --resize take sizes such as 64GB, as does defaultVhdSize in .wslconfig."
     return ServiceError(failures.INVALID_SIZE, str(error), hint=hint)
-
-
-def delete_disk(path: Path) -> None:
-    """Delete a disk image, and its directory if that is left empty."""
-    delete(path)
-    with contextlib.suppress(OSError):
-        path.parent.rmdir()
 
 
 def allocated_bytes(path: Path) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vm.errors import VmError
 from wire import failures
 from wire.common import Failure
 
@@ -45,6 +46,18 @@ class AlreadyRunning(ServiceError):
 
     def __init__(self) -> None:
         super().__init__(failures.BUSY, "another Isthmus service is already running")
+
+
+def is_full(error: OSError | VmError) -> bool:
+    """Whether the host has no space left (ENOSPC), as the system or a program of QEMU's says."""
+    return "No space left" in str(error)
+
+
+def of_vm(error: VmError, code: str = failures.VM_FAILED) -> ServiceError:
+    """The QEMU core's error as the client's: `code`, unless the host's disk is full."""
+    if is_full(error):
+        code = failures.DISK_FULL
+    return ServiceError(code, error.message, hint=error.hint)
 
 
 def unknown_distribution(name: str) -> ServiceError:

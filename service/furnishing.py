@@ -50,7 +50,8 @@ async def add_swap(
         warn(f"there is no swap space: {error}")
         return
     try:
-        await vm.attach_disk(path, SWAP_DISK)
+        # A page that cannot be written stays in memory: no reason to pause the machine.
+        await vm.attach_disk(path, SWAP_DISK, waits_for_space=False)
         has_name = not _unlink(path)
         await link.request(AddSwap(disk=SWAP_DISK), Done, _TIMEOUT_S)
         if has_name:

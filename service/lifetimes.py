@@ -28,6 +28,9 @@ MACHINE = ""
 """Names the machine where distributions are named by their identity."""
 
 
+_STALLED_S = 5.0
+
+
 @dataclass(frozen=True)
 class Timeouts:
     """How long each may be idle, in seconds; None: for ever."""
@@ -130,6 +133,11 @@ class Lifetimes:
         """Whether a client has a process in a distribution."""
         return identity in self._users
 
+    @property
+    def is_anything_used(self) -> bool:
+        """Whether any client is at work."""
+        return bool(self._users)
+
     def _on_running_changed(self) -> None:
         """A distribution has started or ended, which is a use of it and of the machine."""
         now = self._clock()
@@ -143,6 +151,8 @@ class Lifetimes:
 
     def look(self) -> Decision:
         """What is due now."""
+        if self._machine.is_stalled:  # it would do now what it is told only when it goes on
+            return Decision(look_again_at=self._clock() + _STALLED_S)
         usage = Usage(
             machine_runs=self._machine.state is MachineState.RUNNING,
             running=self._distributions.running,

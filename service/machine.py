@@ -6,19 +6,18 @@ The only place that knows both the QEMU core and the agent link.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import os
-import time
 from collections.abc import Callable, Coroutine
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from service.agentwatch import AgentWatch, BootFailure
 from service.apart import run_apart
 from service.console import shown_console, writable_console
+from service.diskfailures import notice, resumed, stalled
 from service.drives import SPARE_PORTS
-from service.errors import LinkLost, ServiceError
+from service.errors import LinkLost, ServiceError, of_vm
 from service.furnishing import add_modules, add_swap
 from service.hostnetwork import connect_network
 from service.link import AgentLink, Answerers
@@ -35,21 +34,18 @@ from vm.image.update import boot_failed, confirm_boot
 from vm.machine import VirtualMachine
 from vm.probe import choose_accelerator
 from vm.probe_result import ProbeReport
-from vm.qmp import Qmp, event_data
 from vm.shutdown import Deadlines
 from vm.spec import BootImage, MachineSpec, Qemu
 from wire import failures
-from wire.agent import Hello, Log, PowerOff, Reseed, Welcome
+from wire.agent import Log, PowerOff
 from wire.codec import Message
-from wire.common import CONSOLE_LINE, PROTOCOL_VERSION, Done
+from wire.common import CONSOLE_LINE, Done
 from wire.places import Places
-from wire.version import VERSION
 
 log = logging.getLogger(__name__)
 
 AGENT_PORT = "org.isthmus.agent"
 _POWER_OFF_TIMEOUT_S = 30.0
-_ENTROPY_BYTES = 64
 _SWAP_DELAY_S = 3.0
 _RETURN_TIMEOUT_S = 30.0
 """How long an agent that has died may take to be back: init restarts it at once."""
@@ -72,13 +68,6 @@ class MachineState(StrEnum):
     """The agent answers."""
     STOPPING = "stopping"
     """It is being shut down."""
-
-
-class BootFailure(ServiceError):
-    """QEMU ran, but the guest's agent never answered: the image may be at fault."""
-
-    def __init__(self, what: str, hint: str) -> None:
-        super().__init__(failures.VM_FAILED, f"the virtual machine {what}", hint=hint)
 
 
 class Machine:
@@ -106,6 +95,7 @@ class Machine:
         self._lock = asyncio.Lock()
         self._vm: VirtualMachine | None = None
         self._link: AgentLink | None = None
+        self._agent_watch: AgentWatch | None = None
         self._watchers: set[asyncio.Task[None]] = set()
         self._state = MachineState.STOPPED
         self._notices: tuple[str, ...] = ()
@@ -116,7 +106,8 @@ class Machine:
         self._snapshots = Snapshots(places, self._host_cache)
         self.probe: ProbeReport | None = None
         self.image: BootImage | None = None
-        self.welcome: Welcome | None = None
+        self.tell_all: Callable[[str], bool] = lambda text: False
+        """Says something to all clients at once; whether there was one."""
 
     @property
     def state(self) -> MachineState:
@@ -146,7 +137,10 @@ class Machine:
         The boot belongs to all who wait for it: that one of them gives up does not end it.
         """
         await self._settle()
+        await self.check_not_stalled()
         if self._state is MachineState.RUNNING and self._link is not None:
+            if self._agent_watch is not None:
+                await self._agent_watch.keep_time()
             return self._link
         if self._starting is None:
             self._starting = asyncio.create_task(self._start())
@@ -166,23 +160,51 @@ class Machine:
         finally:
             self._reports.remove(report)
 
+    @property
+    def is_stalled(self) -> bool:
+        """Whether the machine is paused because the host has no space for what Linux writes."""
+        return self._vm is not None and self._vm.watch.stalled is not None
+
+    async def check_not_stalled(self) -> None:
+        """Let a machine that waits for space on the host go on if it can, else ServiceError."""
+        vm = self._vm
+        if vm is None or vm.watch.stalled is None:
+            return
+        failure = vm.watch.stalled
+        if not await vm.watch.resume():
+            raise stalled(failure)
+
+    def _follow_disks(self, vm: VirtualMachine) -> None:
+        """Tell users of disks that fail, and of those for which the machine waits."""
+
+        def tell(text: str) -> None:
+            if not self.tell_all(text):
+                self._warn(text)
+
+        vm.watch.on_disk_failure = lambda failure: tell(notice(failure))
+        vm.watch.on_resumed = lambda failure: tell(resumed(failure))
+
     async def _settle(self) -> None:
         """Wait until a machine or an agent whose sudden end shows is known to be over, or back.
 
         Without this a command that comes within moments of it would be sent to the dead.
         """
         vm, link = self._vm, self._link
-        if vm is None or link is None or link.is_synchronised:
+        if vm is None or link is None:
+            return
+        is_dying = vm.is_dying
+        if link.is_synchronised and not is_dying:
             return
         ended = asyncio.create_task(vm.wait())
         back = asyncio.create_task(link.wait_synchronised())
-        either: set[asyncio.Task[Any]] = {ended, back}
+        # A dying machine's agent still seems to be there, and will not be back.
+        either: set[asyncio.Task[Any]] = {ended} if is_dying else {ended, back}
         try:
             await asyncio.wait(
                 either, timeout=_RETURN_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED
             )
         finally:
-            for task in either:
+            for task in (ended, back):
                 task.cancel()
         if ended.done() and not ended.cancelled():
             self._note_end(vm, link, ended.result())
@@ -228,6 +250,8 @@ class Machine:
             try:
                 return await self._boot(qemu, image, report)
             except BootFailure as error:
+                if not error.is_images_fault:
+                    raise
                 if self.settings.current().has_own_kernel:
                     raise _own_kernel_failed(error) from error
                 if not await asyncio.to_thread(boot_failed, image):
@@ -237,7 +261,7 @@ class Machine:
                 return await self._boot(qemu, await self.prepare_image(report), report)
         except VmError as error:
             code = failures.IMAGE_FAILED if isinstance(error, ImageError) else failures.VM_FAILED
-            raise ServiceError(code, error.message, hint=error.hint) from error
+            raise of_vm(error, code) from error
 
     async def find_qemu(self) -> Qemu:
         """This host's QEMU. Raises VmError."""
@@ -279,13 +303,14 @@ class Machine:
             if settings.kernel is None:
                 await asyncio.to_thread(confirm_boot, image)
             self._snapshots.make_later(settings, spec)
-        vm, link = started
+        vm, link, agent_watch = started
+        self._follow_disks(vm)
         try:
             await add_modules(vm, link, settings, self._warn)
         except BaseException:
             await vm.shutdown()
             raise
-        self._vm, self._link, self.image = vm, link, image
+        self._vm, self._link, self._agent_watch, self.image = vm, link, agent_watch, image
         self._follow(self._watch_end(vm, link))
         self._follow(self._add_swap_later(vm, link, settings))
         self._on_greeted(vm, link)
@@ -301,7 +326,7 @@ class Machine:
 
     async def _wake(
         self, settings: Settings, spec: MachineSpec
-    ) -> tuple[VirtualMachine, AgentLink] | None:
+    ) -> tuple[VirtualMachine, AgentLink, AgentWatch] | None:
         """Go on from a snapshot; None if there is none, or it does not work."""
         entry = await self._snapshots.find(settings, spec)
         if entry is None:
@@ -309,104 +334,57 @@ class Machine:
         try:
             sleeper = await self._snapshots.lay_out(entry, spec, Path(self._places.pid_file))
             try:
-                link = await self._connect(sleeper.vm)
+                link, agent_watch = await self._connect(sleeper.vm, settings)
                 await sleeper.wake()
-                await self._greet(sleeper.vm, link, WAKE_TIMEOUT_S, is_awakened=True)
+                await agent_watch.greet(WAKE_TIMEOUT_S, is_awakened=True)
             except BaseException:
                 await sleeper.vm.shutdown(deadlines=_FORCED)
                 raise
+        except BootFailure as error:
+            if not error.is_images_fault:
+                raise
+            await asyncio.to_thread(self._snapshots.refuse, entry, error)
+            return None
         except (OSError, VmError, ServiceError) as error:
             await asyncio.to_thread(self._snapshots.refuse, entry, error)
             return None
         log.info("the virtual machine goes on from %s", entry.name)
-        return sleeper.vm, link
+        return sleeper.vm, link, agent_watch
 
     async def _boot_slowly(
         self, settings: Settings, spec: MachineSpec
-    ) -> tuple[VirtualMachine, AgentLink]:
+    ) -> tuple[VirtualMachine, AgentLink, AgentWatch]:
         """Boot the kernel. Raises VmError, ServiceError."""
         vm = await VirtualMachine.start(spec, pid_file=Path(self._places.pid_file))
         show = self._show_console if settings.debug_console else None
         try:
             async with shown_console(spec.serial_log, show):
-                link = await self._connect(vm)
-                await self._greet(vm, link, settings.kernel_boot_timeout_ms / 1000)
+                link, agent_watch = await self._connect(vm, settings)
+                await agent_watch.greet(settings.kernel_boot_timeout_ms / 1000)
         except BaseException:
             await vm.shutdown()
             raise
-        return vm, link
+        return vm, link, agent_watch
 
-    async def _connect(self, vm: VirtualMachine) -> AgentLink:
+    async def _connect(
+        self, vm: VirtualMachine, settings: Settings
+    ) -> tuple[AgentLink, AgentWatch]:
         link = await AgentLink.open(vm.port(AGENT_PORT), self._on_event, self._answerers)
-        self._follow(self._watch_port(vm.qmp, link))
-        return link
-
-    async def _greet(
-        self, vm: VirtualMachine, link: AgentLink, timeout_s: float, *, is_awakened: bool = False
-    ) -> None:
-        """Wait for the agent and introduce ourselves; VmError if QEMU ends meanwhile."""
-        ended = asyncio.create_task(vm.wait())
-        greeted = asyncio.create_task(self._say_hello(link, is_awakened=is_awakened))
-        try:
-            await asyncio.wait(
-                {ended, greeted}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
-            )
-            if greeted.done():
-                self.welcome = greeted.result()
-                return
-            if ended.done():
-                report = ended.result()
-                raise BootFailure(f"ended while it was booting: {report.summary}", report.hint)
-            hint = f"Its console is in {vm.spec.serial_log}."
-            raise BootFailure(f"did not answer within {timeout_s:.0f} s", hint)
-        finally:
-            for task in (ended, greeted):
-                task.cancel()
-
-    async def _say_hello(self, link: AgentLink, *, is_awakened: bool = False) -> Welcome:
-        while True:
-            await link.wait_synchronised()
-            try:
-                if is_awakened:
-                    await link.request(Reseed(entropy=os.urandom(_ENTROPY_BYTES).hex()), Done)
-                hello = Hello(
-                    protocol=PROTOCOL_VERSION,
-                    version=VERSION,
-                    time_ns=time.time_ns(),
-                    device_timeout_ms=self.settings.current().mount_device_timeout_ms,
-                )
-                welcome = await link.request(hello, Welcome)
-            except LinkLost:
-                continue  # the port was opened once more, by an agent that had to restart
-            if welcome.protocol != PROTOCOL_VERSION:
-                raise ServiceError(
-                    failures.VERSION_MISMATCH,
-                    f"the system image speaks protocol {welcome.protocol}, not {PROTOCOL_VERSION}",
-                    hint="`isthmus --update` prepares a matching one.",
-                )
-            return welcome
+        agent_watch = AgentWatch(
+            vm,
+            link,
+            AGENT_PORT,
+            settings.mount_device_timeout_ms,
+            lambda: self._on_greeted(vm, link),
+        )
+        self._follow(agent_watch.follow_port())
+        return link, agent_watch
 
     def _follow(self, work: Coroutine[None, None, None]) -> None:
         """Keep a task alive, and its failure out of nowhere."""
         task = asyncio.create_task(work)
         self._watchers.add(task)
         task.add_done_callback(self._watchers.discard)
-
-    async def _watch_port(self, qmp: Qmp, link: AgentLink) -> None:
-        """Synchronise the link whenever an agent opens its port (QMP event VSERPORT_CHANGE)."""
-        with qmp.events("VSERPORT_CHANGE") as events:
-            async for event in events:
-                data = event_data(event)
-                if data.get("open") and data.get("id") == AGENT_PORT:
-                    link.port_opened()
-                    if self._state is MachineState.RUNNING:
-                        self._follow(self._greet_again(link))
-
-    async def _greet_again(self, link: AgentLink) -> None:
-        with contextlib.suppress(ServiceError):
-            welcome = await self._say_hello(link)
-            log.warning("the agent has restarted; running: %s", welcome.running)
-            self._on_greeted(self.vm, link)
 
     async def _watch_end(self, vm: VirtualMachine, link: AgentLink) -> None:
         self._note_end(vm, link, await vm.wait())
@@ -415,7 +393,7 @@ class Machine:
         """The machine has ended; harmless if that is known."""
         if self._vm is not vm:
             return
-        self._vm = self._link = self.welcome = None
+        self._vm = self._link = self._agent_watch = None
         was_asked = self._state is MachineState.STOPPING
         self._state = MachineState.STOPPED
         if not was_asked:
@@ -448,7 +426,7 @@ class Machine:
             async def ask_guest() -> None:
                 await link.request(PowerOff(), Done, timeout_s=_POWER_OFF_TIMEOUT_S)
 
-            if force:
+            if force or vm.watch.stalled is not None:
                 await vm.shutdown(deadlines=_FORCED)
             else:
                 await vm.shutdown(ask_guest)

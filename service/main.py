@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 
 from interop.hostos.contract import Host
 from interop.hostos.find import find_host
+from service.admission import Admission
 from service.client import Client
 from service.distributions import DistributionManager
 from service.drives import Drives
@@ -30,11 +31,12 @@ from service.network import Network
 from service.operations import Operations
 from service.registry import Registry
 from service.settings import SettingsFile, extra_distribution_lists, find_wslconfig
+from service.unfinished import Unfinished
 from service.windowsside import WindowsSide
 from vm.pidfile import end_orphan
 from wire.agent import DistributionStopped, DriveClosed, FirstRunDone, Launch, OpenDrive
 from wire.codec import Message
-from wire.common import Hangup, Resize, Signal
+from wire.common import NOTICE, Hangup, Resize, Signal
 from wire.places import Places, find_places
 from wire.version import VERSION
 
@@ -58,7 +60,12 @@ class Service:
         self._ending = asyncio.Event()
         self._clients: set[Client] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        registry = Registry(Path(places.registry))
+        self._unfinished = Unfinished(Path(places.unfinished))
+        try:
+            self._registry = Registry(Path(places.registry))
+        except ServiceError:
+            self._unfinished.forget()  # a disk may have been registered in what is lost
+            raise
         settings = SettingsFile(
             find_wslconfig(os.environ, sys.platform), extra_distribution_lists(os.environ)
         )
@@ -72,6 +79,7 @@ class Service:
             self._network.on_greeted,
             self._on_machine_ended,
         )
+        self._machine.tell_all = self._tell_all
         self._drives = Drives(
             lambda: self._machine.vm,
             lambda: self._machine.link,
@@ -85,7 +93,7 @@ class Service:
         )
         answerers[Launch] = self._launches.launch
         self._distributions = DistributionManager(
-            places, registry, self._machine, self._drives.letters
+            places, self._registry, self._machine, self._drives.letters, self._unfinished
         )
         self._lifetimes = Lifetimes(self._machine, self._distributions)
         self._operations = Operations(
@@ -98,6 +106,18 @@ class Service:
             WindowsSide(_find_host),
             self._ending.set,
         )
+
+        self._admission = Admission(self._ending.is_set, self._what_runs, self._ending.set)
+
+    def _what_runs(self) -> str:
+        """What the end of the service would end."""
+        running = [
+            record.name
+            for record in self._registry.all()
+            if record.identity in self._distributions.running
+            or self._lifetimes.is_used(record.identity)
+        ]
+        return ", ".join(running) or ("a command" if self._lifetimes.is_anything_used else "")
 
     def _on_event(self, event: Message) -> None:
         """The agent tells something of its own accord."""
@@ -123,8 +143,14 @@ class Service:
         self._follow(self._drives.on_machine_ended())
         self._follow(self._network.on_machine_ended())
 
+    def _tell_all(self, text: str) -> bool:
+        """Say something to all clients at once; whether there is one."""
+        for client in self._clients:
+            client.progress(text, unit=NOTICE)
+        return bool(self._clients)
+
     def _new_client(self, token: str) -> Client:
-        client = Client(self._operations.handle, token, self._clients.discard)
+        client = Client(self._operations.handle, token, self._clients.discard, self._admission)
         self._clients.add(client)
         return client
 
@@ -132,6 +158,7 @@ class Service:
         """Serve until a client or a signal asks for the end."""
         await end_orphan(Path(self._places.pid_file))
         await end_orphan(Path(self._places.snapshot_pid_file))
+        self._unfinished.clean([Path(record.disk) for record in self._registry.all()])
         server = await serve(self._places, self._new_client)
         log.info("service %s serves as process %d", VERSION, os.getpid())
         _tell_starter("ready")
@@ -212,6 +239,9 @@ def main() -> int:
         _tell_starter(f"{error.message} {error.hint}")
         return 1
     except OSError as error:
-        _tell_starter(f"{error.filename or places.home}: {error.strerror}")
+        _tell_starter(
+            f"{error.filename or places.home}: {error.strerror}. Make it usable for you, or set "
+            "ISTHMUS_HOME to another directory."
+        )
         return 1
     return 0

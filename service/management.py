@@ -10,10 +10,12 @@ from pathlib import Path
 
 from service.client import Client
 from service.diskformats import format_of
-from service.distributions import DistributionManager, delete_disk, impossible_size
-from service.errors import ServiceError
+from service.distributions import DistributionManager, impossible_size
+from service.errors import ServiceError, is_full, of_vm
+from service.finishing import to_the_end
 from service.machine import Machine
 from service.registry import Record
+from service.unfinished import delete_disk
 from vm.disk import DiskFormat, convert_disk, disk_info, resize_disk
 from vm.errors import VmError
 from wire import failures
@@ -50,28 +52,27 @@ class Management:
                 raise ServiceError(failures.DISTRO_EXISTS, f"{target} exists already")
             client.progress(f"Moving the disk of {record.name}")
             source = Path(record.disk)
-            try:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                if not _link(source, target):
-                    await convert_disk(
-                        await self._machine.find_qemu(),
-                        source,
-                        DiskFormat.QCOW2,
-                        target,
-                        DiskFormat.QCOW2,
-                        preallocate=record.keeps_space,
-                    )
-            except (OSError, VmError) as error:
-                delete_disk(target)
-                is_full = "No space left" in str(error)  # of either kind (errno(3), qemu-img)
-                raise ServiceError(
-                    failures.DISK_FULL if is_full else failures.VM_FAILED,
-                    f"the disk could not be moved to {target.parent}: {error}",
-                    hint="The distribution is where it was.",
-                ) from None
             # The new place is registered before the old one is given up: a crash in between
             # costs disk space, not the distribution.
-            self._registry.change(record.identity, disk=str(target))
+            unchanged = "The distribution is where it was."
+            with self._distributions.unfinished.making(target, failures.VM_FAILED, unchanged):
+                try:
+                    if not _link(source, target):
+                        await convert_disk(
+                            await self._machine.find_qemu(),
+                            source,
+                            DiskFormat.QCOW2,
+                            target,
+                            DiskFormat.QCOW2,
+                            preallocate=record.keeps_space,
+                        )
+                except (OSError, VmError) as error:
+                    raise ServiceError(
+                        failures.DISK_FULL if is_full(error) else failures.VM_FAILED,
+                        f"the disk could not be moved to {target.parent}: {error}",
+                        hint=unchanged,
+                    ) from None
+                self._registry.change(record.identity, disk=str(target))
             delete_disk(source)
         return Done()
 
@@ -87,8 +88,9 @@ class Management:
             except ValueError as error:
                 raise impossible_size(error) from None
             client.progress("Checking and growing the file system")
-            async with self._distributions.plugged_disk(record.identity, Path(record.disk)):
-                await link.request(CheckDisk(disk=record.identity), Done, _CHECK_TIMEOUT_S)
+            async with self._distributions.plugged_disk(link, record.identity, Path(record.disk)):
+                check = CheckDisk(disk=record.identity)
+                await to_the_end(link.request(check, Done, _CHECK_TIMEOUT_S))
         return Done()
 
     async def set_sparse(self, client: Client, request: SetSparse) -> Message:
@@ -132,15 +134,12 @@ class Management:
         identity = uuid.uuid4().hex
         target = self._distributions.disk_path(identity, request.location)
         client.progress(f"Converting {source.name}")
-        try:
+        with self._distributions.unfinished.making(target):
             with _vm_errors():
                 qemu = await self._machine.find_qemu()
                 await convert_disk(qemu, source, source_format, target, DiskFormat.QCOW2)
             record = await self._examine(client, request.name, identity, target)
             self._registry.add(record)
-        except BaseException:
-            delete_disk(target)
-            raise
         return self._distributions.installed(record)
 
     async def export_disk(self, client: Client, request: ExportDisk) -> Message:
@@ -149,11 +148,18 @@ class Management:
         target = Path(request.path)
         target_format = format_of(target, failures.EXPORT_FAILED)
         async with self._stopped(record):
+            if target.exists():
+                raise ServiceError(failures.DISTRO_EXISTS, f"{target} exists already")
             client.progress(f"Exporting the disk of {record.name}")
-            with _vm_errors():
+            part = target.with_name(f"{target.name}.part-{os.getpid()}")
+            making = self._distributions.unfinished.making(
+                part, failures.EXPORT_FAILED, "The distribution is as it was."
+            )
+            with making, _vm_errors():
                 qemu = await self._machine.find_qemu()
                 source = Path(record.disk)
-                await convert_disk(qemu, source, DiskFormat.QCOW2, target, target_format)
+                await convert_disk(qemu, source, DiskFormat.QCOW2, part, target_format)
+                os.replace(part, target)
         return Done()
 
     async def _examine(self, client: Client, name: str, identity: str, path: Path) -> Record:
@@ -174,11 +180,16 @@ class Management:
 
 @contextlib.contextmanager
 def _vm_errors() -> Iterator[None]:
-    """Errors of the QEMU core as the client's."""
+    """Errors of the QEMU core, and of the host's file system, as the client's."""
     try:
         yield
+    except OSError as error:
+        raise ServiceError(
+            failures.DISK_FULL if is_full(error) else failures.VM_FAILED,
+            f"{error.filename}: {error.strerror or error}",
+        ) from None
     except VmError as error:
-        raise ServiceError(failures.VM_FAILED, error.message, hint=error.hint) from error
+        raise of_vm(error) from error
 
 
 def _require_file(path: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import threading
+import time
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from service.apart import run_apart
 from service.archiver import ArchiveRelay, FileFeed
 from service.archives import open_tar
 from service.client import Client
-from service.distributions import DistributionManager, delete_disk
+from service.distributions import DistributionManager
 from service.drives import Drives
 from service.errors import ServiceError
 from service.lifetimes import MACHINE, Lifetimes
@@ -42,6 +43,10 @@ log = logging.getLogger(__name__)
 
 _LOOKS = (messages.List, messages.Catalogue, messages.Status)
 """Requests that only look: a script that asks every minute keeps nothing running."""
+
+_ENDING_S = 10.0
+"""For a distribution whose pid 1 has died to be over."""
+_ENDED_RETRY_S = 0.1
 
 Fill = Callable[[AgentLink, str], Awaitable[None]]
 """Fills the mounted disk of a new distribution, named by its identity. Raises ServiceError."""
@@ -121,10 +126,24 @@ class Operations:
         # In use until the process has ended or its client is gone.
         with contextlib.ExitStack() as use:
             use.enter_context(self._lifetimes.using(identity))
-            running, reporting = await self._run_in(client, request, identity)
+            running, reporting = await self._start_in(client, request, identity)
             kept = use.pop_all()
             reporting.add_done_callback(lambda _: kept.close())
         return running
+
+    async def _start_in(
+        self, client: Client, request: messages.Run, identity: str
+    ) -> tuple[Message, asyncio.Task[None]]:
+        """As `_run_in`, in a distribution that is started again if it has just ended."""
+        deadline = time.monotonic() + _ENDING_S
+        while True:
+            try:
+                return await self._run_in(client, request, identity)
+            except ServiceError as error:
+                if error.code != failures.DISTRO_ENDED or time.monotonic() > deadline:
+                    raise
+            self._distributions.on_stopped(identity)
+            await asyncio.sleep(_ENDED_RETRY_S)  # the agent may be about to notice it, too
 
     async def _run_in(
         self, client: Client, request: messages.Run, identity: str
@@ -141,11 +160,6 @@ class Operations:
             record = self._registry.find("{" + record.identity + "}")
             first_run = record.run_oobe and _is_interactive(request)
             default_uid = record.default_uid
-        warnings = (
-            *self._machine.settings.take_warnings(),
-            *self._machine.take_notices(),
-            *warnings,
-        )
         origin = Origin()
         if not request.system:
             origin = await asyncio.to_thread(self._windows.origin, request)
@@ -181,7 +195,12 @@ class Operations:
             raise
         client.start_relay(relay)
         reporting = client.follow(self._report_exit(client, relay))
-        warnings += spawned.warnings
+        warnings = (
+            *self._machine.settings.take_warnings(),
+            *self._machine.take_notices(),
+            *warnings,
+            *spawned.warnings,
+        )
         if not request.system and not _was_entered(wanted, spawned.directory):
             warnings += (f"{wanted} cannot be entered; started in {spawned.directory}",)
         return messages.Running(warnings=warnings), reporting
@@ -283,12 +302,11 @@ class Operations:
         link = await self._machine.ensure_running(client.progress)
         identity = uuid.uuid4().hex
         keeps = wanted.is_fixed
-        path = await distributions.create_disk(
-            identity, wanted.location, wanted.disk_bytes, is_fixed=keeps
-        )
-        try:
+        path = distributions.disk_path(identity, wanted.location)
+        with distributions.unfinished.making(path):
+            await distributions.create_disk(path, wanted.disk_bytes, is_fixed=keeps)
             async with distributions.mounted_disk(
-                link, identity, path, format=True, keeps_space=keeps
+                link, identity, path, is_new=True, keeps_space=keeps
             ):
                 await fill(link, identity)
                 root = await distributions.inspect(link, identity)
@@ -296,9 +314,6 @@ class Operations:
             record = judge(root, identity, name, path, first_run=wanted.first_run)
             record = replace(record, keeps_space=keeps)
             self._registry.add(record)
-        except BaseException:
-            delete_disk(path)
-            raise
         return record
 
     # -- existing distributions ----------------------------------------------------------------

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from service.errors import ServiceError, no_default_distribution, unknown_distribution
+from service.errors import ServiceError, is_full, no_default_distribution, unknown_distribution
 from vm.files import write_atomically
 from wire import failures
 
@@ -164,7 +164,7 @@ class Registry:
             write_atomically(self._path, (json.dumps(body, indent=2) + "\n").encode())
         except OSError as error:
             raise ServiceError(
-                failures.REGISTRY,
+                failures.DISK_FULL if is_full(error) else failures.REGISTRY,
                 f"the list of distributions could not be written: {error}",
                 hint="Nothing was changed. Free some space or make the directory writable.",
             ) from None

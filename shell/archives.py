@@ -7,6 +7,7 @@ the compression: what is inside an archive is looked at in the guest alone.
 from __future__ import annotations
 
 import bz2
+import contextlib
 import gzip
 import io
 import lzma
@@ -119,6 +120,7 @@ class ArchiveWriter:
     def abandon(self) -> None:
         """Remove what was written; harmless after `complete`."""
         if self._temporary:
-            self._raw.close()
+            with contextlib.suppress(OSError):  # what is buffered still cannot be written
+                self._raw.close()
             os.unlink(self._temporary)
             self._temporary = ""

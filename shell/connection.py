@@ -33,6 +33,8 @@ else:
 START_TIMEOUT_S = 30.0
 """From starting the service to its answer: it does not boot the machine before it answers, but
 ends a machine that a killed service has left behind."""
+ANSWER_TIMEOUT_S = 20.0
+"""For the service to answer the greeting, which it does whatever else it has to do."""
 _ENDING_TIMEOUT_S = 90.0
 """How long another service of ours may hold its lock without serving: it may just be ending, and
 shuts the machine down before it does."""
@@ -69,6 +71,8 @@ class Connection:
         self._waker: socket.socket | None = None
         self._frames: Iterator[Frame] = iter(())
         self._next_number = GREETING_NUMBER + 1
+        self._is_heard = False
+        self._socket.settimeout(ANSWER_TIMEOUT_S)
         self.on_event: Callable[[Message], None] = lambda message: None
         greeting = Greeting(protocol=PROTOCOL_VERSION, version=VERSION, token=token)
         self._greeting = self._encode(Role.REQUEST, GREETING_NUMBER, greeting)
@@ -83,7 +87,7 @@ class Connection:
             with self._lock:
                 self._socket.sendall(frame)
         except OSError as error:
-            raise _service_gone(str(error)) from None
+            raise self._gone(error) from None
 
     def send_event(self, event: Message) -> None:
         """Send an event."""
@@ -126,9 +130,12 @@ class Connection:
                 self._wait()
                 count = self._socket.recv_into(self._reader.space())
             except (OSError, WireError) as error:
-                raise _service_gone(str(error)) from None
+                raise self._gone(error) from None
             if count == 0:
-                raise _service_gone("it closed the connection")
+                raise self._gone("it closed the connection")
+            if not self._is_heard:
+                self._is_heard = True
+                self._socket.settimeout(None)
             self._reader.received(count)
             self._frames = self._reader.frames()
 
@@ -142,6 +149,9 @@ class Connection:
             self.on_event(message)
             return None
         if isinstance(message, Failure) and frame.channel in (number, GREETING_NUMBER):
+            if message.code == failures.SERVICE_ENDING:
+                self._wait_ended()
+                raise _broken(message.message, may_repeat=True)
             raise ClientError.from_failure(message)
         return message if frame.channel == number else None
 
@@ -155,17 +165,53 @@ class Connection:
                 if reply is not None:
                     return reply
 
+    def greet(self) -> None:
+        """Make sure of the service before anything is asked of it. Raises ClientError.
+
+        For commands that cannot be repeated once they have begun: what they have read of their
+        input is gone.
+        """
+        self.send_frame(self._greeting)
+        self._greeting = b""
+        while True:
+            frame = self.receive()
+            if frame.kind == FrameKind.MESSAGE and frame.stream != Role.EVENT:
+                self.receive_message(frame, GREETING_NUMBER)
+                return
+
+    def _gone(self, why: object) -> ClientError:
+        """The error for a service that broke off.
+
+        It answers the greeting before it looks at what came with it, so as long as nothing has
+        come from it, it has done nothing.
+        """
+        if isinstance(why, TimeoutError) and not self._is_heard:
+            return ClientError(
+                failures.SERVICE_LOST,
+                f"the Isthmus service does not answer within {ANSWER_TIMEOUT_S:.0f} s",
+                hint="It hangs, or was stopped: end its process, `python -m service`.",
+            )
+        return _broken(str(why), may_repeat=not self._is_heard)
+
+    def _wait_ended(self) -> None:
+        """Wait until the service has ended all that it had to."""
+        self._socket.settimeout(_ENDING_TIMEOUT_S)
+        with contextlib.suppress(ClientError):
+            while True:
+                self.receive()
+
     def close(self) -> None:
         """Break the connection; a receive under way fails."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
 
 
-def _service_gone(why: str) -> ClientError:
+def _broken(why: str, *, may_repeat: bool) -> ClientError:
     return ClientError(
         failures.SERVICE_LOST,
         f"the connection to the Isthmus service broke: {why}",
         hint="Run the command again; the service's log says more.",
+        may_repeat=may_repeat,
     )
 
 

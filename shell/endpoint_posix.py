@@ -30,12 +30,14 @@ def connect(places: Places) -> tuple[socket.socket, str] | None:
     """A connected socket and the token its greeting needs; None if no service runs.
 
     Raises ClientError where the run directory belongs to somebody else, whose socket would see
-    all that is typed.
+    all that is typed, or may not be entered.
     """
     try:
         status = os.lstat(places.run_directory)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise _unusable(places.run_directory, error) from None
     if status.st_uid != os.getuid() or not stat.S_ISDIR(status.st_mode):
         raise ClientError(
             failures.SERVICE_LOST,
@@ -48,4 +50,15 @@ def connect(places: Places) -> tuple[socket.socket, str] | None:
     except (FileNotFoundError, ConnectionRefusedError):
         connection.close()
         return None
+    except OSError as error:
+        connection.close()
+        raise _unusable(places.endpoint, error) from None
     return connection, ""
+
+
+def _unusable(path: str, error: OSError) -> ClientError:
+    return ClientError(
+        failures.SERVICE_LOST,
+        f"{path}: {error.strerror or error}",
+        hint="Make it usable for you, or set ISTHMUS_HOME to another directory.",
+    )

@@ -6,10 +6,16 @@ from wire.common import Failure
 
 
 class ClientError(Exception):
-    """A command cannot be carried out. `code` is a name from wire.failures."""
+    """A command cannot be carried out. `code` is a name from wire.failures.
 
-    def __init__(self, code: str, message: str, *, hint: str = "") -> None:
+    `may_repeat`: nothing of it was done, and the same again may well succeed.
+    """
+
+    def __init__(
+        self, code: str, message: str, *, hint: str = "", may_repeat: bool = False
+    ) -> None:
         super().__init__(message)
+        self.may_repeat = may_repeat
         self.code = code
         self.message = message
         self.hint = hint

@@ -50,20 +50,22 @@ def _hold_standard_descriptors() -> None:
     sys.stderr = sys.stderr or open(2, "w", encoding="utf-8")  # noqa: SIM115
 
 
+_ATTEMPTS = 5
+"""A service that ends while we come is followed by another: never by many."""
+
+
 def run(argv: list[str]) -> int:
     """Carry out a command line; returns the exit status. Every error is shown here."""
     invocation: Invocation | None = None
     try:
         invocation = _parse(argv)
-        if isinstance(invocation, RunCommand):
-            from shell.running import run_command
-
-            return run_command(invocation)
-        from shell.management import carry_out
-
-        status = carry_out(invocation, sys.stdout.write)
-        sys.stdout.flush()
-        return status
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                return _carry_out(invocation)
+            except ClientError as error:
+                if not error.may_repeat:
+                    raise
+        return _carry_out(invocation)
     except ShellError as error:
         from shell import render
 
@@ -87,6 +89,19 @@ def run(argv: list[str]) -> int:
             sys.stderr.write(f"standard output: {error.strerror or error}\n")
             sys.stderr.flush()
         return exitcodes.FAILED
+
+
+def _carry_out(invocation: Invocation) -> int:
+    """Raises ClientError, ShellError, OSError, KeyboardInterrupt."""
+    if isinstance(invocation, RunCommand):
+        from shell.running import run_command
+
+        return run_command(invocation)
+    from shell.management import carry_out
+
+    status = carry_out(invocation, sys.stdout.write)
+    sys.stdout.flush()
+    return status
 
 
 def _parse(argv: list[str]) -> Invocation:

@@ -188,7 +188,11 @@ def _version(command: invocations.VersionCommand, write: Write) -> None:
     report: StatusReport | None = None
     connection = try_connection(places())
     if connection is not None:
-        report = _ask_over(connection, messages.Status())
+        try:
+            report = _ask_over(connection, messages.Status())
+        except ClientError as error:
+            if error.code != failures.VERSION_MISMATCH:
+                raise
     write(render.version(VERSION, report))
 
 

@@ -8,7 +8,7 @@ import threading
 import time
 
 from wire.codec import Message
-from wire.common import CONSOLE_LINE, Progress
+from wire.common import CONSOLE_LINE, NOTICE, Progress
 
 TYPE_CHECKING = False  # typing's own costs its import
 if TYPE_CHECKING:
@@ -45,6 +45,11 @@ class ProgressLine:
             if event.unit == CONSOLE_LINE:
                 self._show_line(event.label)
                 return
+            if event.unit == NOTICE:
+                from shell import render
+
+                self._show_line(render.warning(event.label).removesuffix("\n"))
+                return
             self._latest = event
             if self._timer is None:
                 self._patient_until = time.monotonic() + _PATIENCE_S
@@ -70,7 +75,9 @@ class ProgressLine:
         if self._bars is not None:
             self._bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
         else:
-            print(line, file=sys.stderr, flush=True)
+            # On a raw terminal a line feed alone would not go back to the first column.
+            end = "\r\n" if self._is_terminal else "\n"
+            print(line, file=sys.stderr, end=end, flush=True)
 
     def _show_bar(self, event: Progress) -> None:
         if self._bars is None:

@@ -23,6 +23,7 @@ def import_archive(
     connection: Connection, request: Import, path: str, progress: ProgressLine
 ) -> Installed:
     """Send an archive as the import's input; returns what was registered. Raises ClientError."""
+    connection.greet()
     total = os.path.getsize(path) if os.path.isfile(path) else 0
 
     def tell(done: int) -> None:

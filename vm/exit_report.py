@@ -25,6 +25,9 @@ class ShutdownRung(StrEnum):
 _SHOWN_LINES = 12
 _PANIC = re.compile(r"Kernel panic - not syncing: (.*)")
 
+_KILLS = (1, 2, 9, 15)
+"""SIGHUP, SIGINT, SIGKILL, SIGTERM (signal(7)), of which Windows has not all names."""
+
 PROCESSOR_FAILURE = "processor-failure"
 """An `ExitReport.reason` of our own: QEMU had paused a guest that cannot go on, and was ended."""
 
@@ -65,6 +68,11 @@ class ExitReport:
     def signal(self) -> int | None:
         """The signal that ended QEMU, if one did."""
         return -self.exit_code if self.exit_code < 0 else None
+
+    @property
+    def was_killed(self) -> bool:
+        """Whether somebody ended QEMU, by a signal: then neither it nor the guest is to blame."""
+        return self.signal in _KILLS or self.reason == "host-signal"
 
     @property
     def cause(self) -> str:

@@ -31,6 +31,7 @@ _TERMINAL_COMMAND = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[0-Z\\-~])")
 def write_atomically(path: Path, content: bytes) -> None:
     """Make `path` hold `content`: a reader sees the old content or the new, never a part.
 
+    That holds across a crash of the host, and once this has returned it is the new content.
     The directory must exist. Raises OSError, and then `path` is as it was.
     """
     # mkstemp makes the file with mode 0600 and a name that nobody can have prepared.
@@ -45,6 +46,17 @@ def write_atomically(path: Path, content: bytes) -> None:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make renames in `path` last. Windows has no such call, and its renames are journalled."""
+    if os.name == "posix":
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def replace(source: Path, target: Path) -> None:

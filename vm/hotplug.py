@@ -42,6 +42,8 @@ class AttachedDisk:
     read_only: bool = False
     keeps_space: bool = False
     """Whether space that the guest frees stays the image's instead of going back to the host."""
+    waits_for_space: bool = True
+    """Whether the machine pauses while the host has no space for a write; else the write fails."""
 
     def __post_init__(self) -> None:
         """Raise ValueError if the serial or the LUN is not one the guest could see unchanged."""
@@ -103,6 +105,9 @@ class AttachedDisk:
             # Without this the kernel takes the disk for a spinning one (SBC-4, 6.6.2: 1 means
             # "non-rotating medium").
             "rotation_rate": 1,
+            # BlockdevOnError (qapi/block-core.json); "enospc": pause for ENOSPC, report the rest.
+            "werror": "enospc" if self.waits_for_space else "report",
+            "rerror": "report",
         }
 
 

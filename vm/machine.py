@@ -40,18 +40,19 @@ from vm.errors import (
     UnknownPort,
     VmError,
 )
-from vm.exit_report import PROCESSOR_FAILURE, ExitReport, ShutdownRung
+from vm.events import DiskFailure, EventWatch
+from vm.exit_report import ExitReport, ShutdownRung
 from vm.files import printable, read_tail, start_log
 from vm.hotplug import AttachedDisk, free_lun
 from vm.launch_hints import launch_hint
 from vm.openable import with_openable_files
 from vm.pidfile import identify, remove_pid_file, write_pid_file
 from vm.plug import ASYNCHRONOUS_IO, plug_in, unplug
-from vm.process import ChildProcess, spawn
-from vm.qmp import DEFAULT_DEADLINE_S, Qmp, event_data
+from vm.process import ChildProcess, is_dying, spawn
+from vm.qmp import DEFAULT_DEADLINE_S, Qmp
 from vm.shutdown import Deadlines, climb_down
 from vm.snapshot import MemoryFile
-from vm.spec import MachineSpec
+from vm.spec import BootImage, MachineSpec
 
 _log = logging.getLogger(__name__)
 
@@ -92,12 +93,12 @@ class VirtualMachine:
         self._doubtful_luns: set[int] = set()
         self._disk_lock = asyncio.Lock()
         self._disk_io = tuple(ASYNCHRONOUS_IO)  # shrinks to what the host allows
-        self._end_reason: str | None = None
+        self._watch: EventWatch | None = None
         self._rung: ShutdownRung | None = None
         self._ladder: asyncio.Task[None] | None = None
         self._events: asyncio.Task[None] | None = None
         self._ended: asyncio.Future[ExitReport] = asyncio.get_running_loop().create_future()
-        self._watcher = asyncio.create_task(self._watch(), name=f"QEMU {child.pid}")
+        self._watcher = asyncio.create_task(self._watch_process(), name=f"QEMU {child.pid}")
 
     @classmethod
     async def start(
@@ -167,9 +168,25 @@ class VirtualMachine:
         return self._qmp
 
     @property
+    def is_dying(self) -> bool:
+        """Whether QEMU has been killed, although its sockets still seem to be open."""
+        return self._ended.done() or is_dying(self.pid)
+
+    @property
     def disks(self) -> tuple[AttachedDisk, ...]:
         """The disks plugged in now."""
         return tuple(self._disks.values())
+
+    @property
+    def watch(self) -> EventWatch:
+        """What QEMU says of its own accord."""
+        if self._watch is None:
+            raise MachineBusy("following events", self._state.value)
+        return self._watch
+
+    def take_disk_failure(self, serial: str) -> DiskFailure | None:
+        """The failure that the guest was told of, if this disk had one; it is told once."""
+        return self.watch.reported.pop(serial, None)
 
     def port(self, name: str) -> socket.socket:
         """The host end of virtio-serial port `name`: connected, non-blocking, now the caller's.
@@ -204,16 +221,19 @@ class VirtualMachine:
         format: DiskFormat = DiskFormat.QCOW2,
         read_only: bool = False,
         keeps_space: bool = False,
+        waits_for_space: bool = True,
         deadline_s: float = DEFAULT_DEADLINE_S,
     ) -> AttachedDisk:
         """Plug the image at `path` in; the guest finds it by `serial` (see `vm.hotplug`).
 
-        format, read_only, keeps_space: as in AttachedDisk. deadline_s: for each of QEMU's two
-        answers; without one, the image is not used again.
+        format, read_only, keeps_space, waits_for_space: as in AttachedDisk. deadline_s: for each
+        of QEMU's two answers; without one, the image is not used again.
         Raises ValueError for a serial that is unusable or taken, DiskInUse, DiskError,
         MachineBusy, MachineDied. When it raises, also CancelledError, the disk is not plugged in.
         """
-        wanted = AttachedDisk(serial, path.absolute(), 0, format, read_only, keeps_space)
+        wanted = AttachedDisk(
+            serial, path.absolute(), 0, format, read_only, keeps_space, waits_for_space
+        )
         attaching = asyncio.create_task(self._attach(wanted, deadline_s))
         try:
             return await asyncio.shield(attaching)
@@ -297,7 +317,6 @@ class VirtualMachine:
         finally:
             connecting.cancel()
             await asyncio.wait({connecting})
-        self._events = asyncio.create_task(self._follow_events(self.qmp), name="QMP events")
         self._state = MachineState.RUNNING
 
     async def _connect(self, channels: dict[str, Channel], deadline_s: float) -> None:
@@ -310,6 +329,15 @@ class VirtualMachine:
         await asyncio.gather(*(connect(name) for name in channels))
         monitor = self._ports.pop(QMP_CHANNEL)
         self._qmp = await Qmp.connect(monitor, deadline_s=deadline_s, explain=self._explain)
+        self._watch = EventWatch(
+            self._qmp, self._find_disk, lambda: self._state is MachineState.RUNNING, self._boot_file
+        )
+        self._events = asyncio.create_task(self._watch.follow(), name="QMP events")
+
+    @property
+    def _boot_file(self) -> Path:
+        boot = self.spec.boot
+        return boot.system if isinstance(boot, BootImage) else boot.path
 
     def _launch_failure(self) -> LaunchFailure:
         """Why QEMU did not come up."""
@@ -358,6 +386,9 @@ class VirtualMachine:
             self._disks[serial] = disk
             return disk
 
+    def _find_disk(self, node_name: str) -> AttachedDisk | None:
+        return next((d for d in self._disks.values() if d.node_name == node_name), None)
+
     async def _detach(self, serial: str) -> None:
         async with self._disk_lock:
             self._require_running("detaching a disk")
@@ -365,30 +396,6 @@ class VirtualMachine:
             await unplug(self.qmp, disk)
             del self._disks[serial]
             release(disk.path)
-
-    async def _follow_events(self, qmp: Qmp) -> None:
-        """Keep what QEMU says of its own end, and log what nobody asked for."""
-        with qmp.events("SHUTDOWN", "STOP", "BLOCK_IO_ERROR") as events:
-            async for event in events:
-                data = event_data(event)
-                if event["event"] == "SHUTDOWN":
-                    self._end_reason = self._end_reason or str(data.get("reason"))
-                elif self._state is MachineState.RUNNING:
-                    _log.warning("QEMU reports %s %s", event["event"], dict(data))
-                    if event["event"] == "STOP":
-                        await self._end_if_broken(qmp)
-
-    async def _end_if_broken(self, qmp: Qmp) -> None:
-        """End a machine whose processors stopped for good, so that nobody waits for it.
-
-        When an accelerator cannot go on, QEMU does not end but pauses: as "internal-error" under
-        KVM, as plain "paused" under WHPX.
-        """
-        with contextlib.suppress(VmError):
-            status = await qmp.query_status()
-            if status == "internal-error" or (status == "paused" and not qmp.pause_requested):
-                self._end_reason = PROCESSOR_FAILURE
-                await qmp.quit()
 
     async def _explain(self) -> VmError | None:
         """Why the QMP connection was lost: MachineDied, if it ended because QEMU did."""
@@ -411,7 +418,7 @@ class VirtualMachine:
 
         await climb_down(self._child, self._qmp, self._ended, ask_guest, deadlines, on_rung)
 
-    async def _watch(self) -> None:
+    async def _watch_process(self) -> None:
         """Wait for the process; then the one teardown."""
         exit_code = await self._child.wait()
         if self._events is not None:
@@ -421,7 +428,7 @@ class VirtualMachine:
         requested = self._state is MachineState.STOPPING
         report = ExitReport(
             exit_code=exit_code,
-            reason=self._end_reason,
+            reason=self._watch.end_reason if self._watch is not None else None,
             requested=requested,
             rung=self._rung if requested else None,
             stderr_tail=printable(self._child.stderr_tail),

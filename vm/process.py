@@ -23,11 +23,19 @@ from dataclasses import dataclass
 from vm.errors import ToolTimeout
 
 if sys.platform == "win32":
-    from vm.process_windows import CAN_ASK_TO_END, adopt, spawn_options
+    from vm.process_windows import CAN_ASK_TO_END, adopt, is_dying, spawn_options
 else:
-    from vm.process_posix import CAN_ASK_TO_END, adopt, spawn_options
+    from vm.process_posix import CAN_ASK_TO_END, adopt, is_dying, spawn_options
 
-__all__ = ["CAN_ASK_TO_END", "ChildProcess", "Completed", "clean_environment", "run", "spawn"]
+__all__ = [
+    "CAN_ASK_TO_END",
+    "ChildProcess",
+    "Completed",
+    "clean_environment",
+    "is_dying",
+    "run",
+    "spawn",
+]
 
 _log = logging.getLogger(__name__)
 

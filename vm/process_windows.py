@@ -62,6 +62,11 @@ def spawn_options(*, is_background: bool = False) -> dict[str, Any]:
     return {"creationflags": flags | _IDLE_PRIORITY_CLASS if is_background else flags}
 
 
+def is_dying(pid: int) -> bool:
+    """Whether the process is about to end: not told here. Its handles are closed at once."""
+    return False
+
+
 def adopt(pid: int) -> None:
     """Put process `pid` into the job that ends with this process. Raises OSError."""
     kernel32 = _kernel32()

@@ -9,6 +9,7 @@ PROTOCOL_VERSION = 1
 
 
 CONSOLE_LINE = "console-line"
+NOTICE = "notice"
 """See Progress."""
 
 
@@ -32,7 +33,8 @@ class Progress(Message, name="progress"):
     """Event: a request that takes over a second tells where it is.
 
     `total` is 0 where the end is not known; `unit` is "bytes", "" (steps), or CONSOLE_LINE: then
-    `label` is a line of the virtual machine's console, to be shown as it is.
+    `label` is a line of the virtual machine's console, to be shown as it is. With NOTICE it is
+    something that every user must know now, whatever he is doing.
     """
 
     label: str

@@ -35,6 +35,11 @@ class Places:
         return os.path.join(self.home, "disks")
 
     @property
+    def unfinished(self) -> str:
+        """Notes of disks that are being made."""
+        return os.path.join(self.home, "unfinished")
+
+    @property
     def logs(self) -> str:
         """The service's log and the VM's serial log."""
         return os.path.join(self.home, "logs")

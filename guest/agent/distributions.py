@@ -24,6 +24,7 @@ from guest.agent.errors import AgentError
 from guest.agent.loop import READABLE, WRITABLE, Loop
 from guest.agent.roots import RootFiles, default_user_warnings
 from guest.agent.windowsview import PROFILE, PROFILE_TEXT, MountTable
+from wire import failures
 from wire.agent import StartDistribution
 
 RUN_DIRECTORY = "/run/distributions"
@@ -99,11 +100,15 @@ class Distribution:
     def request(self, message: initclient.Request, fds: Sequence[int], on_reply: OnReply) -> None:
         """Send a request to pid 1; `on_reply` gets its answer, an errno if pid 1 dies first.
 
-        Raises AgentError or OSError if it cannot be sent.
+        Raises AgentError if it cannot be sent, since pid 1 is about to end.
         """
         if self._is_lost:
-            raise AgentError(f"the init of {self.name} does not answer any more")
-        self._waiting[self._client.request(message, fds)] = message, on_reply
+            raise has_ended(self.name)
+        try:
+            token = self._client.request(message, fds)
+        except BrokenPipeError:
+            raise has_ended(self.name) from None
+        self._waiting[token] = message, on_reply
         self._watch_writable()
 
     def _watch_writable(self) -> None:
@@ -171,6 +176,11 @@ class Distribution:
         for token, (message, on_reply) in waiting.items():
             on_reply(_refusal(message, token, errno.ECONNRESET))
         self._on_stopped(self)
+
+
+def has_ended(name: str) -> AgentError:
+    """The error for what is asked of a distribution that is over, or is about to be."""
+    return AgentError(f"{name} has ended", code=failures.DISTRO_ENDED)
 
 
 def _refusal(message: initclient.Request, token: int, error: int) -> Reply:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 from guest import initclient
 from guest.agent import disks
-from guest.agent.distributions import HELPER_SOCKET, Distribution
+from guest.agent.distributions import HELPER_SOCKET, Distribution, has_ended
 from guest.agent.distroconf import Oobe, read_oobe
 from guest.agent.errors import AgentError, failure_of
 from guest.agent.link import Link
@@ -104,7 +104,7 @@ class Sessions:
             return
         distribution = self._distributions.get(request.distribution)
         if distribution is None:
-            raise AgentError("the distribution does not run")
+            raise has_ended("the distribution")
         if request.terminal is None:
             self._start_in_distribution(distribution, request, -1, reply)
             return

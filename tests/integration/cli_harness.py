@@ -331,10 +331,11 @@ class Isthmus:
 def kill_and_wait(process: psutil.Process) -> None:
     """SIGKILL, and wait until the kernel has closed what the process had open."""
     process.kill()
-    wait_until(lambda: _is_gone(process), f"the end of {process}")
+    wait_until(lambda: is_gone(process), f"the end of {process}")
 
 
-def _is_gone(process: psutil.Process) -> bool:
+def is_gone(process: psutil.Process) -> bool:
+    """Whether a process has ended, reaped or not."""
     try:
         return process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import select
 import signal
 import subprocess
 import threading
@@ -25,6 +26,8 @@ pytestmark = pytest.mark.vm
 MIB = 1024 * 1024
 SERVICE_BYTES = 80 * MIB
 """What the service may take, whatever passes through it."""
+AGENT_BYTES = 48 * MIB
+"""As for the agent: each of its streams may hold a window."""
 
 
 def sha256(data: bytes) -> str:
@@ -98,8 +101,33 @@ def test_memory_stays_bounded_when_the_reader_stops(cli: Isthmus) -> None:
         wait_until(lambda: "pipe" in _wait_channel(cli, "yes"), "`yes` to wait for its reader")
         assert psutil.Process(command.process.pid).memory_info().rss < 40 * MIB
         assert cli.service().memory_info().rss < SERVICE_BYTES
+        assert _agents_bytes(cli) < AGENT_BYTES
         command.stdout.close()
         assert command.status() == 128 + signal.SIGPIPE
+
+
+def test_memory_stays_bounded_when_the_program_reads_nothing(cli: Isthmus) -> None:
+    """Back-pressure the other way: whoever feeds us has to wait, and nobody keeps it for him."""
+    with cli.started("-e", "sh", "-c", "echo ready; exec sleep 300", stdin=subprocess.PIPE) as it:
+        assert it.stdout.readline() == b"ready\n"
+        feed = it.stdin.fileno()
+        os.set_blocking(feed, False)
+        sent = 0
+        while select.select([], [feed], [], 2.0)[1]:
+            sent += os.write(feed, bytes(65536))
+            assert sent < 8 * MIB
+        assert sent > MIB  # a window, and what the pipes hold
+        assert psutil.Process(it.process.pid).memory_info().rss < 40 * MIB
+        assert cli.service().memory_info().rss < SERVICE_BYTES
+        assert _agents_bytes(cli) < AGENT_BYTES
+        # Others are not held up by it.
+        assert cli.ok("-e", "cat", input=b"by the way") == b"by the way"
+
+
+def _agents_bytes(cli: Isthmus) -> int:
+    """Memory of the agent, and of whatever else runs Python in the machine."""
+    script = "for pid in $(pidof python3); do grep VmRSS /proc/$pid/status; done"
+    return sum(int(line.split()[1]) * 1024 for line in cli.text("--system", script).splitlines())
 
 
 def _wait_channel(cli: Isthmus, program: str) -> str:

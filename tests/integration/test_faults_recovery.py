@@ -6,7 +6,6 @@ import json
 import os
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -253,37 +252,6 @@ def test_garbage_in_the_pid_file(fresh: Isthmus) -> None:
     run.mkdir(mode=0o700, parents=True)
     (run / "qemu.json").write_bytes(b"\0\xff{")
     assert fresh.json("--status", "--json")["machine_state"] == "stopped"
-
-
-# -- another version -------------------------------------------------------------------------------
-
-
-def test_a_newer_command_and_an_old_service(fresh: Isthmus) -> None:
-    """It says so, and its --shutdown ends the old service, after which its own starts."""
-    fresh.ok("--status")
-    old = fresh.service()
-    program = (
-        "import sys, wire.version; wire.version.VERSION = '99.0'; "
-        "from shell.main import main; sys.argv[0] = 'isthmus'; main()"
-    )
-
-    def newer(*args: str) -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run(
-            [sys.executable, "-I", "-c", program, *args],
-            env=fresh.environment,
-            capture_output=True,
-            timeout=60,
-            check=False,
-        )
-
-    refused = newer("-e", "true")
-    assert refused.returncode == 255
-    assert b"99.0" in refused.stderr
-    assert b"--shutdown" in refused.stderr
-    assert b"Error code: Wsl/Service/CreateInstance/ISTHMUS_E_VERSION" in refused.stderr
-    ended = newer("--shutdown")
-    assert (ended.returncode, ended.stderr) == (0, b"")
-    wait_until(lambda: not old.is_running(), "the old service to end")
 
 
 # -- two at once -----------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ import psutil
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_dir
 
-from vm import files
+from vm.files import replace, sync_directory, write_atomically
 from vm.image.errors import CacheBusy
 from vm.image.fetch import digest_file
 
@@ -66,32 +66,6 @@ def cache_directory(environment: Mapping[str, str] = os.environ) -> Path:
     """Where the cache is: ISTHMUS_CACHE, or the user's cache directory."""
     named = environment.get("ISTHMUS_CACHE")
     return Path(named).absolute() if named else Path(user_cache_dir("isthmus", appauthor=False))
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Make `path` hold `data`: after a crash it holds either all of it or what it held before."""
-    descriptor, name = tempfile.mkstemp(prefix=path.name, suffix=".new", dir=path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        files.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_directory(path.parent)
-
-
-def _sync_directory(path: Path) -> None:
-    """Make renames in `path` last. Windows has no such call, and its renames are journalled."""
-    if os.name == "posix":
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _stamp(path: Path) -> list[int]:
@@ -251,11 +225,11 @@ class Cache:
             result.mkdir()
             meta = builder(result)
             write_manifest(result, meta)
-            _sync_directory(result)
+            sync_directory(result)
             if target.exists():  # damaged, or find() would have returned it
-                files.replace(target, directory / "damaged")
-            files.replace(result, target)
-        _sync_directory(self._entries)
+                replace(target, directory / "damaged")
+            replace(result, target)
+        sync_directory(self._entries)
         self._remember(target, {})
         return Entry(target, meta)
 

@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from vm.files import write_atomically
 from vm.image import kernel_debian, packages
 from vm.image.archive import ArchiveClient, Suite
-from vm.image.cache import write_atomically
 from vm.image.errors import PackageNotFound
 from vm.image.index import IndexedFile, LazyPackageIndex, Package, Requirement
 from vm.image.progress import Progress, silent

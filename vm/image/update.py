@@ -11,10 +11,11 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 
+from vm.files import write_atomically
 from vm.image import resolution as resolutions
 from vm.image import update_state
 from vm.image.archive import ArchiveClient, suites
-from vm.image.cache import Cache, write_atomically
+from vm.image.cache import Cache
 from vm.image.progress import Progress, silent
 from vm.image.update_state import Generation, UpdateState
 from vm.spec import BootImage

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from vm.image.cache import Cache, cache_directory, check_remembered, write_atomically
+from vm.image.cache import Cache, cache_directory, check_remembered
 from vm.image.errors import CacheBusy
 
 KEY = "k" * 64
@@ -150,17 +150,6 @@ def test_a_second_builder_waits_and_says_so(cache: Cache) -> None:
 
         with cache.locked(timeout_s=60, on_wait=on_wait):
             assert waited == [True]
-
-
-def test_writing_replaces_or_leaves_alone(tmp_path: Path) -> None:
-    path = tmp_path / "state"
-    write_atomically(path, b"one")
-    write_atomically(path, b"two")
-    assert path.read_bytes() == b"two"
-    (tmp_path / "directory").mkdir()
-    with pytest.raises(OSError):
-        write_atomically(tmp_path / "directory", b"three")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["directory", "state"]
 
 
 def test_the_directory_comes_from_the_environment(tmp_path: Path) -> None:

@@ -124,6 +124,7 @@ class World:
         self.settings = self
         self.now = 0.0
         self.state = MachineState.RUNNING
+        self.is_stalled = False
         self.running: frozenset[str] = frozenset()
         self.on_running_changed: Callable[[], None] = lambda: None
         self.ended = asyncio.Event()

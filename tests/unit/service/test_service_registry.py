@@ -134,7 +134,7 @@ def test_a_write_that_fails_changes_nothing(
     for change in changes:
         with pytest.raises(ServiceError) as caught:
             change()
-        assert caught.value.code == failures.REGISTRY
+        assert caught.value.code == failures.DISK_FULL
         assert "No space" in caught.value.message
     assert (registry.all(), registry.default) == ((first,), first)
     assert path.read_bytes() == before

@@ -64,6 +64,14 @@ def test_signals_are_told_from_statuses() -> None:
     assert describe_exit_code(3) == "ended with status 3"
 
 
+def test_who_was_killed_is_not_to_blame() -> None:
+    """A kernel on trial must not be given up because its QEMU was killed while it booted."""
+    assert KILLED.was_killed
+    assert replace(REPORT, reason="host-signal").was_killed
+    assert not REPORT.was_killed
+    assert not replace(REPORT, exit_code=-11, reason=None).was_killed
+
+
 def test_find_panic() -> None:
     assert find_panic("all is well") is None
     assert find_panic(PANIC) == "Attempted to kill init! exitcode=0x00000100"

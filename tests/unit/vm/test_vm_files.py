@@ -14,6 +14,14 @@ from vm.files import printable, read_tail, start_log, write_atomically
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="POSIX modes and links")
 
 
+def test_writing_replaces_what_was_there(tmp_path: Path) -> None:
+    target = tmp_path / "state"
+    write_atomically(target, b"one, and longer")
+    write_atomically(target, b"two")
+    assert target.read_bytes() == b"two"
+    assert [path.name for path in tmp_path.iterdir()] == ["state"]
+
+
 def test_a_failed_write_leaves_the_old_content_and_nothing_else(tmp_path: Path) -> None:
     target = tmp_path / "directory"
     target.mkdir()

@@ -41,6 +41,11 @@ def test_a_fixed_disk_keeps_its_space() -> None:
     assert file["cache"] == {"direct": False, "no-flush": False}
 
 
+def test_a_full_host_pauses_the_machine_unless_the_disk_can_be_made_again() -> None:
+    assert DISK.device_options()["werror"] == "enospc"
+    assert replace(DISK, waits_for_space=False).device_options()["werror"] == "report"
+
+
 def test_a_disk_that_is_only_read() -> None:
     options = replace(DISK, format=DiskFormat.VHDX, read_only=True).blockdev_options()
     assert options["driver"] == "vhdx"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import subprocess
 import sys
 
 import psutil
 import pytest
 
 from vm.errors import ToolTimeout
-from vm.process import STDERR_TAIL_BYTES, clean_environment, run, spawn
+from vm.process import STDERR_TAIL_BYTES, clean_environment, is_dying, run, spawn
 
 PYTHON = [sys.executable, "-S", "-E", "-c"]
 
@@ -148,3 +149,20 @@ def test_several_run_at_once() -> None:
         return [completed.stdout.strip() for completed in await asyncio.gather(*runs)]
 
     assert asyncio.run(scenario()) == ["0", "1", "2"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
+def test_what_was_killed_is_dying_from_that_moment_on() -> None:
+    """Its memory is taken apart before its sockets are closed, and that takes its time."""
+    program = (
+        "import time; memory = bytearray(100_000_000); print('ready', flush=True); time.sleep(60)"
+    )
+    for _ in range(3):
+        with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            assert not is_dying(process.pid)
+            process.kill()
+            while process.poll() is None:
+                assert is_dying(process.pid)
+        assert is_dying(process.pid)

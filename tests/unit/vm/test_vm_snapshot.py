@@ -51,7 +51,7 @@ def spec(tmp_path: Path) -> MachineSpec:
         lambda spec: replace(spec, kernel_arguments=("nosmp",)),
         lambda spec: replace(spec, ports=spec.ports[:1]),
         lambda spec: replace(spec, spare_ports=spec.spare_ports + 1),
-        lambda spec: replace(spec, user_network=False),
+        lambda spec: replace(spec, network=None),
         lambda spec: replace(spec, qemu=replace(spec.qemu, version=QemuVersion(11, 0, 0))),
     ],
 )

@@ -260,7 +260,6 @@ def test_what_is_under_way_fails_when_the_server_is_gone(drive: Drive) -> None:
         struct.pack("<IiQ", 3, 0, 2),
         struct.pack("<IiQ", 1 << 30, 0, 2),
         b"\xff" * 64,
-        struct.pack("<IiQ", 16, 0x1000, 0),  # for a helper that there is none of
     ],
 )
 def test_a_malformed_answer_ends_the_mount(drive: Drive, message: bytes) -> None:
@@ -271,6 +270,19 @@ def test_a_malformed_answer_ends_the_mount(drive: Drive, message: bytes) -> None
     assert drive.process.wait(DEADLINE_S) == 3
     asking.join(DEADLINE_S)
     assert asking.exitcode in (errno.EIO, errno.ENOTCONN, errno.ECONNABORTED)
+
+
+def test_a_batch_of_events_that_is_none_is_ignored(drive: Drive) -> None:
+    greet_by_hand(drive, b"a" * 16)
+    drive.port.sendall(
+        struct.pack("<IiQ", 16, 0x1000, 0) + struct.pack("<IiQ", 20, 0x1000, 0) + b"x" * 4
+    )
+    asking = stat_apart(drive)
+    _, number, _ = read_request(drive.port)
+    drive.port.sendall(OUT_HEADER.pack(16, -errno.ENOENT, number))
+    asking.join(DEADLINE_S)
+    assert asking.exitcode == errno.ENOENT
+    assert drive.process.poll() is None
 
 
 def test_an_answer_that_the_kernel_refuses_fails_its_request(drive: Drive) -> None:

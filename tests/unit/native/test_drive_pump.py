@@ -260,7 +260,6 @@ def test_what_is_under_way_fails_when_the_server_is_gone(drive: Drive) -> None:
         struct.pack("<IiQ", 3, 0, 2),
         struct.pack("<IiQ", 1 << 30, 0, 2),
         b"\xff" * 64,
-        struct.pack("<IiQ", 16, 0x1000, 0),  # for a helper that there is none of
     ],
 )
 def test_a_malformed_answer_ends_the_mount(drive: Drive, message: bytes) -> None:

@@ -17,6 +17,8 @@ PROGRAMS = "/run/isthmus"
 LINKS = {
     "wslpath": "bin",
     "wslinfo": "bin",
+    "wslvar": "bin",
+    "wslview": "bin",
     "mount.drvfs": "sbin",
     # What mount(8) looks for when it is to remount a drive: it goes by the mount table's type.
     "mount.fuse.drvfs": "sbin",

@@ -255,6 +255,22 @@ def test_variables_come_in_by_wslenv(windows: Isthmus) -> None:
     assert done.stdout == b"/mnt/c/tests /mnt/c/:/mnt/d/ up unset .\n", done
 
 
+def test_wslvar_and_wslview(windows: Isthmus) -> None:
+    assert windows.text("-e", "wslvar", "OS") == "Windows_NT"
+    for script, complaint in (
+        ("wslvar NOTHING_OF_THE_KIND", "no variable"),
+        ("wslvar 'OS% & exit'", "no name"),
+        ("wslview /no/such", "/no/such: No such file or directory"),
+        ("wslview /etc", "only open what lies on one of its drives"),
+    ):
+        done = windows.run(f"{script}; exit $?")
+        assert (done.returncode, done.stdout) == (1, b""), done
+        assert complaint in done.stderr.decode()
+    # What Windows has for a program is to run it.
+    compile_probe(windows.drive_c / "tests" / "a name.exe")
+    assert windows.run("wslview '/mnt/c/tests/a name.exe'; exit $?").returncode == 0
+
+
 def test_two_hundred_in_a_row_leave_nothing(windows: Isthmus) -> None:
     def held() -> tuple[int, str]:
         find = (

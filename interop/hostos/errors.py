@@ -25,7 +25,8 @@ class NoWindowsError(HostError):
     def __init__(self) -> None:
         super().__init__(
             "no Windows here: this host runs no Windows programs",
-            hint="Install Wine (Debian: apt install wine) to run them on Linux.",
+            hint="Install Wine (Debian: apt install wine) to run them on Linux, and let "
+            "`wineboot` make its drive C.",
             number=errno.ENOEXEC,
         )
 

@@ -247,9 +247,10 @@ def find_name(directory: str, name: str) -> str:
 def find_wine(environment: Mapping[str, str]) -> WineHost:
     """Wine as the user has set it up: on PATH, with WINEPREFIX or ~/.wine.
 
-    Raises NoWindowsError where there is no Wine.
+    Raises NoWindowsError where there is no Wine, or one that has no prefix yet: no drive C.
     """
     wine = shutil.which("wine", path=environment.get("PATH"))
-    if wine is None:
+    prefix = wine_prefix(environment)
+    if wine is None or not os.path.isdir(os.path.join(prefix, "dosdevices")):
         raise NoWindowsError
-    return WineHost(wine, wine_prefix(environment))
+    return WineHost(wine, prefix)

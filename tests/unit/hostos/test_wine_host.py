@@ -13,6 +13,7 @@ import pytest
 
 from interop.hostos.contract import Host, Program
 from interop.hostos.errors import HostError, NoWindowsError, ProgramNotFoundError
+from interop.hostos.find import find_host
 from interop.hostos.wine import WineHost, find_name, find_wine
 
 assert sys.platform != "win32"
@@ -29,6 +30,14 @@ def test_without_wine_it_says_so(tmp_path: Path) -> None:
 def test_without_a_prefix_it_says_so(tmp_path: Path) -> None:
     with pytest.raises(HostError, match="no Wine prefix"):
         WineHost("wine", str(tmp_path)).drives()
+
+
+def test_wine_that_has_never_run_leaves_the_host_its_one_drive(tmp_path: Path) -> None:
+    (tmp_path / "wine").write_text("#!/bin/sh\n")
+    (tmp_path / "wine").chmod(0o755)
+    host = find_host({"PATH": str(tmp_path), "WINEPREFIX": str(tmp_path / "none")})
+    assert host.drives() == {"Z": "/"}
+    assert host.windows_path("/tmp") == "Z:\\tmp"
 
 
 def test_names_are_found_without_regard_to_case(tmp_path: Path) -> None:

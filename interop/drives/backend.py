@@ -66,6 +66,9 @@ class Backend(Protocol):
         `kind` is its S_IFMT.
         """
 
+    def identify(self, directory: int, host: bytes) -> tuple[int, int] | None:
+        """What is at the host's name `host` in a node; None for nothing. Raises nothing."""
+
     def kind(self, directory: int, host: bytes) -> int:
         """S_IFMT of the host's name `host` in a node; 0 if it is not there. Raises nothing."""
 

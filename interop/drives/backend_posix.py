@@ -107,6 +107,14 @@ class PosixBackend(files_posix.PosixFiles):
         mode = kind | (0o755 if kind == stat.S_IFDIR else 0o644)
         return Found(known.id, Attributes(known.identity[1], 0, 0, 0, 0, 0, mode, 1, 0, 0, 0))
 
+    def identify(self, directory: int, host: bytes) -> tuple[int, int] | None:
+        """What is at the host's name `host` in a node; None for nothing."""
+        try:
+            fd = self.tree.directory(self.tree.node(directory))
+            return tree_posix.identity(os.stat(host, dir_fd=fd, follow_symlinks=False))
+        except OSError:
+            return None
+
     def kind(self, directory: int, host: bytes) -> int:
         """S_IFMT of the host's name `host` in a node; 0 if it is not there."""
         try:

@@ -8,7 +8,7 @@ such a look-up has just brought.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from interop.drives.changes import (
@@ -24,7 +24,7 @@ from interop.drives.changes import (
 )
 from interop.drives.constants import EXPIRE_ONLY
 from interop.drives.names import to_linux
-from interop.drives.nodes import Node, NodeTable
+from interop.drives.nodes import Identity, Node, NodeTable
 from interop.drives.replies import invalidate_entry, invalidate_inode
 from interop.drives.watches import Watches
 
@@ -37,6 +37,9 @@ class Moved(NamedTuple):
 
 
 Foreign = Change | Moved
+
+Identify = Callable[[int, bytes], Identity | None]
+"""(directory's node, host's name) -> what is there now."""
 
 
 def foreign(changes: Iterable[Change], mine: dict[tuple[int, bytes], int]) -> list[Foreign]:
@@ -88,9 +91,14 @@ class Forgetting:
 
 
 class Decision:
-    """Applies changes to the node table and gathers what the kernel has to forget of them."""
+    """Applies changes to the node table and gathers what the kernel has to forget of them.
 
-    def __init__(self, watches: Watches) -> None:
+    `identify` says what is at a name now, None for nothing: a look-up may have been quicker than
+    the report of what it then found, and the node of that is right.
+    """
+
+    def __init__(self, watches: Watches, identify: Identify = lambda directory, host: None) -> None:
+        self._identify = identify
         self.watches = watches
         self.nodes: NodeTable = watches.nodes
         self.forgetting = Forgetting()
@@ -123,6 +131,10 @@ class Decision:
         name = to_linux(host)
         self.watches.forget_absent(directory, name)
         self.forgetting.entry(directory, name)
+        known = directory.children.get(host)
+        if known is not None and self._identify(directory.id, host) == known.identity:
+            self.forgetting.inode(directory)
+            return
         node = self.nodes.removed(directory, host)
         if node is not None:
             # Its inode number may be given to another file from now on.
@@ -145,7 +157,8 @@ class Decision:
             self.watches.forget_absent(directory, to_linux(name))
             self.forgetting.entry(directory, to_linux(name))
             self.forgetting.inode(directory)
-        self.nodes.renamed(before, source.name, after, target.name)
+        if moved is not None and self._identify(before.id, source.name) != moved.identity:
+            self.nodes.renamed(before, source.name, after, target.name)
         if moved is not None:
             self.forgetting.inode(moved, content=False)
 

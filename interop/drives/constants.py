@@ -89,8 +89,8 @@ class Init(enum.IntFlag):
     INIT_EXT = 1 << 30
 
 
-class SetAttr(enum.IntFlag):
-    """Which fields of a SETATTR count (FATTR_*)."""
+class SetAttr:
+    """Which fields of a SETATTR count (FATTR_*). Plain integers, for speed."""
 
     MODE = 1 << 0
     UID = 1 << 1

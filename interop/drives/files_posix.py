@@ -27,6 +27,8 @@ from interop.drives.watches import Watcher
 
 assert sys.platform == "linux"
 
+_OWNERS = SetAttr.MODE | SetAttr.UID | SetAttr.GID | SetAttr.KILL_SUIDGID
+_TIMES = SetAttr.ATIME | SetAttr.MTIME | SetAttr.ATIME_NOW | SetAttr.MTIME_NOW
 _SET_IDS = stat.S_ISUID | stat.S_ISGID
 
 
@@ -145,10 +147,9 @@ class PosixFiles:
         self._own(known, MODIFIED | ATTRIBUTES)
         if valid & SetAttr.SIZE:
             os.ftruncate(self.tree.file(known, write=True), change.size)
-        if valid & (SetAttr.MODE | SetAttr.UID | SetAttr.GID | SetAttr.KILL_SUIDGID):
+        if valid & _OWNERS:
             self._set_owners(known, change)
-        times = SetAttr.ATIME | SetAttr.MTIME | SetAttr.ATIME_NOW | SetAttr.MTIME_NOW
-        if valid & times:
+        if valid & _TIMES:
             with self.tree.held(known) as fd:
                 libc_posix.set_times(
                     tree_posix.proc_path(fd),

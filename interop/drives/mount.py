@@ -116,7 +116,7 @@ class Mount:
             watches.mine.clear()
             watches.told = None
             return timeout_s
-        decision = Decision(watches)
+        decision = Decision(watches, self._backend.identify)
         if report.lost:
             self._lost_until = self._clock() + _LOST_S
             self.server.kept_lifetime_s = LIFETIME_S

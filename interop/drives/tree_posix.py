@@ -237,7 +237,8 @@ class Tree:
 
     def close_written(self, before: float) -> float | None:
         """Close what was written to last before `before`; when the rest was, at the earliest."""
-        for number, used in list(self._written.items()):
+        while self._written:
+            number, used = next(iter(self._written.items()))
             if used >= before:
                 return used
             del self._written[number]

@@ -105,6 +105,18 @@ def test_a_removed_file_leaves_its_identity_to_others() -> None:
     assert file(nodes, nodes.root, b"f") is not node
 
 
+def test_what_a_look_up_found_before_it_was_reported_stays() -> None:
+    nodes = table()
+    node = file(nodes, nodes.root, b"f")
+    decision = Decision(Watches(nodes, Watcher()), lambda directory, host: node.identity)
+    for kind in (CREATED, REMOVED):
+        decision.apply(Change(nodes.root.id, b"f", kind))
+        assert nodes.at(1, b"f") is node
+    decision.apply(Moved(Change(1, b"before", REMOVED), Change(1, b"f", CREATED)))
+    assert nodes.at(1, b"f") is node
+    assert replies.invalidate_entry(1, b"f") in decision.forgetting.messages()
+
+
 def test_a_move_takes_the_node_along() -> None:
     nodes = table()
     one, other = directory(nodes, b"one"), directory(nodes, b"other")

@@ -19,7 +19,12 @@ OURS = "isthmus"
 def main() -> None:
     """Ask the package index, and write the lock file."""
     project = tomllib.loads((HERE.parents[1] / "pyproject.toml").read_text())["project"]
-    wanted = [name for name in project["dependencies"] if not name.startswith(OURS)]
+    # Without their markers, which pip would judge by this host.
+    wanted = [
+        line.partition(";")[0]
+        for line in project["dependencies"]
+        if not line.startswith(OURS) and "'linux'" not in line
+    ]
     with tempfile.TemporaryDirectory() as directory:
         pip = [sys.executable, "-m", "pip", "download", "--quiet", *TARGET, "--dest", directory]
         subprocess.run([*pip, "-r", str(HERE / "requirements.in"), *wanted], check=True)

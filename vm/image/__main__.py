@@ -8,10 +8,11 @@ import sys
 import time
 from pathlib import Path
 
-from vm.image import kernel_tuned, prepare, release, resolution, update, update_state
+from vm.image import kernel_tuned, prepare, resolution, update, update_state
 from vm.image.archive import ArchiveClient, suites
 from vm.image.cache import Cache
 from vm.image.errors import ImageError
+from vm.image.publish import publish
 from vm.image.update_state import Generation
 from vm.spec import BootImage
 
@@ -79,7 +80,8 @@ def _update(arguments: argparse.Namespace) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> None:
-    release.export_release(prepare.prepare(Printer()), arguments.directory)
+    progress, cache = Printer(), Cache()
+    publish(cache, prepare.prepare(progress, cache=cache), arguments.directory, progress)
 
 
 def _info(arguments: argparse.Namespace) -> None:

@@ -5,6 +5,7 @@ Nothing is written to a disk here: a package becomes a `Tree`, whose paths are c
 
 from __future__ import annotations
 
+import contextlib
 import io
 import lzma
 import tarfile
@@ -49,22 +50,25 @@ def ar_members(data: bytes) -> Iterator[tuple[str, memoryview]]:
         offset = start + size + (size & 1)
 
 
-def _data_tar(data: bytes) -> bytes:
-    """The unpacked data.tar of a package. Raises ValueError, _Malformed, ToolMissing."""
+def _member_tar(data: bytes, member: str) -> bytes:
+    """The unpacked data.tar or control.tar of a package.
+
+    member: "data" or "control". Raises ValueError, _Malformed, ToolMissing.
+    """
     members = ar_members(data)
     if next(members, ("", b""))[0] != "debian-binary":
         raise _Malformed("its first member is not debian-binary")
     for name, content in members:
-        match name:
-            case "data.tar.xz":
+        match name.removeprefix(f"{member}.tar") if name.startswith(member) else None:
+            case ".xz":
                 return lzma.decompress(content)
-            case "data.tar.gz":
+            case ".gz":
                 return zlib.decompress(content, wbits=31)
-            case "data.tar.zst":
+            case ".zst":
                 return unpack_zstd(bytes(content))
-            case "data.tar":
+            case "":
                 return bytes(content)
-    raise _Malformed("it has no data.tar that can be unpacked")
+    raise _Malformed(f"it has no {member}.tar that can be unpacked")
 
 
 def _add_members(archive: tarfile.TarFile, tree: Tree, wanted: Callable[[str], bool]) -> None:
@@ -108,10 +112,31 @@ def unpack_deb(path: Path, source: str, wanted: Callable[[str], bool]) -> Tree:
     Raises PackageMalformed, ToolMissing.
     """
     tree = Tree()
-    try:
-        data = _data_tar(path.read_bytes())
+    with _malformed(source):
+        data = _member_tar(path.read_bytes(), "data")
         with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
             _add_members(archive, tree, wanted)
+    return tree
+
+
+def read_control(path: Path, source: str) -> str:
+    """The control file of the package at `path` (Debian Policy, 5.3); raises as `unpack_deb`."""
+    tree = Tree()
+    with _malformed(source):
+        data = _member_tar(path.read_bytes(), "control")
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
+            _add_members(archive, tree, lambda name: name == "control")
+        control = tree.nodes.get("control")
+        if not isinstance(control, File):
+            raise _Malformed("it has no control file")
+        return control.data.decode("utf-8")
+
+
+@contextlib.contextmanager
+def _malformed(source: str) -> Iterator[None]:
+    """Turn what reading a package raises into PackageMalformed."""
+    try:
+        yield
     except (
         _Malformed,
         UnsafePath,
@@ -122,4 +147,3 @@ def unpack_deb(path: Path, source: str, wanted: Callable[[str], bool]) -> Tree:
         tarfile.TarError,
     ) as error:
         raise PackageMalformed(source, str(error) or type(error).__name__) from error
-    return tree

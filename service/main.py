@@ -29,6 +29,7 @@ from service.lifetimes import Lifetimes
 from service.machine import Machine
 from service.network import Network
 from service.operations import Operations
+from service.reclaimer import Reclaimer
 from service.registry import Registry
 from service.settings import SettingsFile, extra_distribution_lists, find_wslconfig
 from service.unfinished import Unfinished
@@ -96,6 +97,7 @@ class Service:
             places, self._registry, self._machine, self._drives.letters, self._unfinished
         )
         self._lifetimes = Lifetimes(self._machine, self._distributions)
+        self._reclaimer = Reclaimer(self._machine)
         self._operations = Operations(
             places,
             self._machine,
@@ -163,10 +165,12 @@ class Service:
         log.info("service %s serves as process %d", VERSION, os.getpid())
         _tell_starter("ready")
         idling = asyncio.create_task(self._lifetimes.run())
+        reclaiming = asyncio.create_task(self._reclaimer.run())
         try:
             await self._ending.wait()
         finally:
             idling.cancel()
+            reclaiming.cancel()
             withdraw(self._places)
             server.close()
             await self._machine.close()

@@ -67,6 +67,8 @@ class Settings:
     """Negative: never."""
     instance_idle_timeout_ms: int
     """Negative: never."""
+    auto_memory_reclaim: str
+    """Disabled, Gradual or DropCache."""
     instant_start: bool
     """Whether machines start from a snapshot."""
     default_disk_bytes: int
@@ -144,6 +146,7 @@ def settings_from(config: Config, host: Host, extra_lists: tuple[str, ...] = ())
         mount_device_timeout_ms=_positive(config, "wsl2.mountDeviceTimeout"),
         vm_idle_timeout_ms=config.integer("wsl2.vmIdleTimeout"),
         instance_idle_timeout_ms=config.integer("general.instanceIdleTimeout"),
+        auto_memory_reclaim=config.text("experimental.autoMemoryReclaim"),
         instant_start=config.boolean("general.instantStart"),
         default_disk_bytes=_positive(config, "wsl2.defaultVhdSize"),
         install_path=_path(config, "general.distributionInstallPath"),

@@ -287,9 +287,8 @@ _EXPERIMENTAL = (
         "experimental.autoMemoryReclaim",
         "choice",
         "DropCache",
-        "How memory that Linux uses as cache goes back to the host.",
+        "How memory that Linux uses as cache goes back to the host when the machine is idle.",
         choices=("Disabled", "Gradual", "DropCache"),
-        state=State.NOT_YET,
     ),
     Key(
         "experimental.sparseVhd",

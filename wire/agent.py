@@ -360,6 +360,13 @@ class Launched(Message, name="launched"):
     hint: str = ""
 
 
+class Reclaim(Message, name="reclaim"):
+    """Give memory that holds cache back to the host: all of it, or with `gradual` a part."""
+
+    REPLY: ClassVar[type[Message]] = Done
+    gradual: bool = False
+
+
 class PowerOff(Message, name="power-off"):
     """Stop all distributions, unmount, sync, and turn the machine off. The reply comes before."""
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from guest import initclient
-from guest.agent import archives, disks, distributions, kernelmodules
+from guest.agent import archives, disks, distributions, kernelmodules, memory
 from guest.agent.distributions import Distribution
 from guest.agent.drives import Drives
 from guest.agent.errors import AgentError, failure_of
@@ -143,6 +143,13 @@ class Agent:
             raise AgentError(f"entropy must be {_LEAST_ENTROPY_BYTES} bytes or more")
         self._system.reseed(entropy)
         reply(Done())
+
+    def _reclaim(self, request: messages.Reclaim, reply: Reply) -> None:
+        def work() -> Message:
+            (memory.shrink if request.gradual else memory.drop)()
+            return Done()
+
+        self._in_thread(work, reply)
 
     def _disk_request(self, request: Any, reply: Reply) -> None:
         work = disks.WORK[type(request)]
@@ -316,6 +323,7 @@ class Agent:
     _REQUESTS: dict[type[Message], Callable[[Agent, Any, Reply], None]] = {  # noqa: RUF012
         messages.Hello: _hello,
         messages.Reseed: _reseed,
+        messages.Reclaim: _reclaim,
         **dict.fromkeys(disks.WORK, _disk_request),
         messages.AddModules: _add_modules,
         messages.Unpack: _unpack,

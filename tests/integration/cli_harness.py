@@ -279,8 +279,15 @@ class Isthmus:
         return process
 
     def qemus(self) -> list[psutil.Process]:
-        """QEMU processes of this home: they write its serial log."""
-        marker = f"{self.home}/"
+        """QEMU processes of this home that run the user's machine; more than one is a bug."""
+        return self._writers_of("serial.log")
+
+    def seeds(self) -> list[psutil.Process]:
+        """QEMU processes of this home that run a machine which is to be saved."""
+        return self._writers_of("snapshot.log")
+
+    def _writers_of(self, log: str) -> list[psutil.Process]:
+        marker = f"path={self.home}/logs/{log},"
         return [
             process
             for process in psutil.process_iter()
@@ -320,7 +327,7 @@ class Isthmus:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.terminate()
         _gone, alive = psutil.wait_procs(processes, timeout=60)
-        alive += self.qemus()
+        alive += self.qemus() + self.seeds()
         for process in alive:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()

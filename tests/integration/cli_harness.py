@@ -279,8 +279,14 @@ class Isthmus:
         return process
 
     def qemus(self) -> list[psutil.Process]:
-        """QEMU processes of this home: they write its serial log."""
-        marker = f"{self.home}/"
+        """QEMU processes of this home's machine: they write its serial log."""
+        return self._qemus(f"{self.home}/logs/serial.log")
+
+    def all_qemus(self) -> list[psutil.Process]:
+        """As `qemus`, and those of machines that are booted to be saved."""
+        return self._qemus(f"{self.home}/")
+
+    def _qemus(self, marker: str) -> list[psutil.Process]:
         return [
             process
             for process in psutil.process_iter()
@@ -320,7 +326,7 @@ class Isthmus:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.terminate()
         _gone, alive = psutil.wait_procs(processes, timeout=60)
-        alive += self.qemus()
+        alive += self.all_qemus()
         for process in alive:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()

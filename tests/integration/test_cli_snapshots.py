@@ -171,7 +171,7 @@ def test_one_that_qemu_does_not_take_is_replaced_by_a_boot(
     assert starter.woken() == before
     assert starter.said(f"{damageable.name} does not work, booting instead")
     assert not damageable.exists()
-    left = [qemu for qemu in starter.qemus() if "-incoming" in qemu.cmdline()]
+    left = [qemu for qemu in starter.all_qemus() if "-incoming" in qemu.cmdline()]
     assert not left, "nothing is left of the first attempt"
 
 
@@ -179,9 +179,9 @@ def test_a_service_killed_while_it_saves_leaves_nothing(starter: Starter, damage
     """Neither a machine nor half a snapshot, and the next start works."""
     Cache().remove(damageable.name)
     starter.restart()
-    wait_until(lambda: len(starter.qemus()) == 2, "the QEMU of the machine that is to be saved")
+    wait_until(lambda: len(starter.all_qemus()) == 2, "the QEMU of the machine that is to be saved")
     kill_and_wait(starter.service())
-    wait_until(lambda: not starter.qemus(), "the end of both machines")
+    wait_until(lambda: not starter.all_qemus(), "the end of both machines")
     assert not damageable.exists()
     assert starter.text("echo alive", timeout=BOOT_TIMEOUT_S) == "alive"
 

@@ -40,6 +40,9 @@ COMMAND_TIMEOUT_S = 180.0
 _ENDING_S = 60.0
 """For a command whose machine or service was killed to say so."""
 
+_SOMETIMES = ("programs", "snapshot.json")
+"""In the run directory: Windows programs that run, a machine that is booted to be saved."""
+
 _MIB = 1 << 20
 _COUNT = (
     "i=$(wc -l < /root/count); while :; do i=$((i+1)); "
@@ -132,8 +135,21 @@ class Subject:
         return [one for one in psutil.process_iter() if _arguments(one)[-3:] == wanted]
 
     def qemus(self) -> list[psutil.Process]:
-        """This home's QEMU, known by its serial log's path."""
-        marker = f"{self.home}/"
+        """QEMU processes of the machine, known by its serial log's path."""
+        return self._qemus(f"{self.home}/logs/serial.log")
+
+    def orphans(self) -> list[psutil.Process]:
+        """QEMU processes of this home, also of machines that are booted to be saved, that are no
+        children of its service."""
+        parents = {service.pid for service in self.services()}
+        orphans = []
+        for process in self._qemus(f"{self.home}/"):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if process.ppid() not in parents:
+                    orphans.append(process)
+        return orphans
+
+    def _qemus(self, marker: str) -> list[psutil.Process]:
         return [
             one
             for one in psutil.process_iter()
@@ -260,6 +276,8 @@ def check(subject: Subject) -> None:
     for what, found in (("service", subject.services()), ("QEMU", subject.qemus())):
         if len(found) != 1:
             raise Fault(f"{len(found)} processes are a {what}: {found}")
+    if subject.orphans():
+        raise Fault(f"QEMU goes on without a service: {subject.orphans()}")
     _check_kept(subject)
     _check_leftovers(subject)
 
@@ -287,8 +305,8 @@ def _check_leftovers(subject: Subject) -> None:
     subject.target.unlink(missing_ok=True)
     for partial in subject.home.glob("export.tar.part-*"):
         partial.unlink()  # a killed client can remove nothing
-    running = sorted(path.name for path in (subject.home / "run").iterdir())
-    if running != ["qemu.json", "service"]:
+    running = {path.name for path in (subject.home / "run").iterdir()}
+    if not {"qemu.json", "service"} <= running <= {"qemu.json", "service", *_SOMETIMES}:
         raise Fault(f"in the run directory: {running}")
 
 
@@ -336,7 +354,7 @@ def run_rounds(home: Path, plans: Iterable[Plan], tell: Callable[[str], None]) -
             )
         end(subject)
     finally:
-        for process in (*subject.services(), *subject.qemus()):
+        for process in (*subject.services(), *subject.orphans()):
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
     return counts

@@ -54,7 +54,7 @@ def make_tar(path: Path) -> None:
 
 def main() -> None:
     """Install a distribution, use it, end the service as Task Manager does, and shut down."""
-    directory = Path(tempfile.mkdtemp(prefix="Žofia – isthmus "))
+    directory = Path(tempfile.mkdtemp(prefix="Žofia Ünal "))
     os.environ["ISTHMUS_HOME"] = str(directory / "home")
     try:
         make_tar(directory / "tiny.tar")

@@ -92,8 +92,8 @@ def source_offer(release: str, packages: Sequence[Shipped], tuned_from: Pinned |
     kernel = (
         f"It is Debian's own kernel, unchanged: {release}."
         if tuned_from is None
-        else f"It is {release}, built from Debian's package {tuned_from} ({tuned_from.url}, SHA-256 "
-        f"`{tuned_from.sha256}`) with the patches in `patches/` and the configuration in "
+        else f"It is {release}, built from Debian's package {tuned_from} ({tuned_from.url}, "
+        f"SHA-256 `{tuned_from.sha256}`) with the patches in `patches/` and the configuration in "
         "`kernel.config`, by `make kernel` of Isthmus, whose source holds the build's code."
     )
     rows = "\n".join(

@@ -8,7 +8,9 @@ import psutil
 
 from bench.boot import bench_boot
 from bench.commands import bench_exec, bench_pipes, bench_terminal
+from bench.drives import bench_drives
 from bench.harness import isthmus
+from bench.interop import bench_interop
 
 
 def main() -> None:
@@ -21,6 +23,8 @@ def main() -> None:
         bench_exec(subject)
         bench_pipes(subject)
         bench_terminal(subject)
+    bench_interop()
+    bench_drives()
 
 
 main()

@@ -130,6 +130,11 @@ class Snapshots:
             self._making = asyncio.create_task(self._make(spec), name="making a snapshot")
             self._making.add_done_callback(self._on_made)
 
+    async def wait_made(self) -> None:
+        """Wait for the one that is being made, if any; whether that worked, `find` says."""
+        if self._making is not None:
+            await asyncio.wait({self._making})
+
     def _on_made(self, making: asyncio.Task[None]) -> None:
         self._making = None
         if not making.cancelled() and making.exception() is not None:

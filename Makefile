@@ -90,7 +90,7 @@ format: .venv/stamp
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv/stamp native
+bench: .venv/stamp native test-packages
 	$(BIN)/python -m bench
 
 clean:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from interop.drives.errors import DriveError
 from interop.drives.metadata import Options
-from interop.drives.roots import Root, find_roots
+from interop.drives.roots import CAN_SERVE, Root, find_roots
 from service.errors import ServiceError
 from service.link import AgentLink
 from vm.errors import VmError
@@ -83,7 +83,7 @@ class Drives:
     def letters(self) -> tuple[str, ...]:
         """The drives that a distribution mounts by itself, as letters."""
         allowed = self._allowed()
-        if allowed == frozenset():
+        if not CAN_SERVE or allowed == frozenset():
             return ()
         letters = find_roots(os.environ).letters()
         return tuple(letter for letter in letters if allowed is None or letter in allowed)

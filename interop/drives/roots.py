@@ -88,6 +88,10 @@ def wine_prefix(environment: Mapping[str, str]) -> str:
     return environment.get("WINEPREFIX") or os.path.join(environment.get("HOME", "/"), ".wine")
 
 
+CAN_SERVE = sys.platform == "linux"
+"""Whether this host's drives can be mounted at all (interop.drives.__main__)."""
+
+
 def find_roots(environment: Mapping[str, str]) -> Roots:
     """The drives of this host, as they are now."""
     if sys.platform == "win32":

@@ -90,7 +90,7 @@ class Drives:
 
     def status(self, names: Mapping[str, str]) -> tuple[MountedDrive, ...]:
         """The mounts there are, for the user; `names` are those of distributions by identity."""
-        return tuple(
+        mounted = (
             MountedDrive(
                 source=drive.root.source,
                 distribution=names.get(drive.request.distribution, ""),
@@ -100,6 +100,8 @@ class Drives:
             )
             for drive in self._drives.values()
         )
+        # Distributions mount theirs side by side; the user is to find them again.
+        return tuple(sorted(mounted, key=lambda drive: (drive.distribution, drive.place)))
 
     async def open(self, request: OpenDrive) -> DriveOpened:
         """Answer the agent: start a server for a mount. Raises ServiceError."""

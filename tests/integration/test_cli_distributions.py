@@ -355,8 +355,9 @@ def test_status_version_help(cli: Isthmus) -> None:
 
 
 def test_version_and_help_start_nothing(fresh: Isthmus) -> None:
+    before = set(fresh.home.rglob("*"))
     assert fresh.text("--version").startswith("Isthmus version: ")
     assert "--import" in fresh.text("--help")
     assert fresh.ok("--shutdown") == b""
     assert not fresh.services()
-    assert not fresh.home.exists()
+    assert set(fresh.home.rglob("*")) == before

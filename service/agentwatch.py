@@ -25,6 +25,12 @@ _CLOCK_TOLERANCE_NS = 500_000_000
 """Slower than this the host's clock is slewed (adjtime(3)), which is no jump."""
 
 
+_LOOK_S = 0.5
+"""How often the host's clock is looked at."""
+_DRIFT_S = 60.0
+"""How often the guest's is set anyway: the host's is corrected all the time, little by little."""
+
+
 class BootFailure(ServiceError):
     """QEMU ran, but the guest's agent never answered.
 
@@ -138,6 +144,33 @@ class AgentWatch:
         """Set the guest's clock if the host's has jumped. Raises ServiceError."""
         if self._clock.has_jumped():
             log.warning("the host's clock has jumped: setting the virtual machine's")
+            await self._say_hello()
+
+    async def follow_time(self) -> None:
+        """Keep the guest's clock right while the machine runs, whether or not anybody uses it.
+
+        It goes wrong when the host's jumps or the host sleeps, when the machine was paused, and
+        little by little.
+        """
+        looking = asyncio.create_task(self._look_at_clock())
+        try:
+            with self._vm.qmp.events("RESUME") as events:
+                async for _ in events:
+                    log.info("the virtual machine goes on: setting its clock")
+                    await self._set_clock()
+        finally:
+            looking.cancel()
+
+    async def _look_at_clock(self) -> None:
+        set_at = time.monotonic()
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            if self._clock.has_jumped() or time.monotonic() - set_at > _DRIFT_S:
+                await self._set_clock()
+                set_at = time.monotonic()
+
+    async def _set_clock(self) -> None:
+        with contextlib.suppress(ServiceError):  # an agent that is not there is greeted anyway
             await self._say_hello()
 
     async def _greet_again(self) -> None:

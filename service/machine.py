@@ -312,6 +312,7 @@ class Machine:
             raise
         self._vm, self._link, self._agent_watch, self.image = vm, link, agent_watch, image
         self._follow(self._watch_end(vm, link))
+        self._follow(agent_watch.follow_time())
         self._follow(self._add_swap_later(vm, link, settings))
         self._on_greeted(vm, link)
         return link

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import cast
+
 import pytest
 
-from service.agentwatch import HostClock
+from service.agentwatch import AgentWatch, HostClock
+from service.link import AgentLink
+from vm.machine import VirtualMachine
+from wire.agent import Hello, Welcome
+from wire.common import PROTOCOL_VERSION
 
 SECOND = 10**9
 
@@ -44,3 +54,48 @@ def test_time_that_passes_and_slewing_are_no_jumps() -> None:
         clocks.pass_by(1000)
         clocks.wall_ns += SECOND // 4000  # an NTP daemon at work
     assert not clock.has_jumped()
+
+
+class Resumed:
+    """A machine's monitor that says once that the machine goes on, and then nothing more."""
+
+    def __init__(self) -> None:
+        self.qmp = self
+
+    @contextlib.contextmanager
+    def events(self, *names: str) -> Iterator[AsyncIterator[dict[str, str]]]:
+        assert names == ("RESUME",)
+
+        async def stream() -> AsyncIterator[dict[str, str]]:
+            yield {"event": "RESUME"}
+
+        yield stream()
+
+
+class Greeted:
+    """A link that keeps the greetings it is asked to send."""
+
+    def __init__(self) -> None:
+        self.hellos: list[Hello] = []
+
+    async def wait_synchronised(self) -> None:
+        pass
+
+    async def request(self, message: Hello, reply: type[Welcome]) -> Welcome:
+        self.hellos.append(message)
+        return Welcome(protocol=PROTOCOL_VERSION, version="", kernel="", boot_id="")
+
+
+def test_a_machine_that_goes_on_is_told_the_time() -> None:
+    """It was paused, and the host's own clock has not jumped."""
+    link = Greeted()
+
+    async def follow() -> None:
+        vm = cast(VirtualMachine, Resumed())
+        watch = AgentWatch(vm, cast(AgentLink, link), "port", 1000, lambda: None)
+        await asyncio.wait_for(watch.follow_time(), 10)
+
+    before = time.time_ns()
+    asyncio.run(follow())
+    (hello,) = link.hellos
+    assert before <= hello.time_ns <= time.time_ns()

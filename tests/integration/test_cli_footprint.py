@@ -51,15 +51,15 @@ def test_cache_goes_back_when_the_machine_is_idle(saver: Isthmus) -> None:
     assert saver.text("wc -c < /big") == str(400 * MIB), "the file is what it was"
 
 
-def test_memory_that_a_program_has_freed_goes_back(cli: Isthmus) -> None:
+def test_memory_that_a_program_has_freed_goes_back(saver: Isthmus) -> None:
     program = (
         "import mmap; m = mmap.mmap(-1, 400 << 20)\n"
         "for i in range(0, 400 << 20, 4096): m[i] = 1\n"
         "print('full', flush=True); input()"
     )
-    with cli.started("--system", "-e", "python3", "-c", program, stdin=PIPE) as command:
+    with saver.started("--system", "-e", "python3", "-c", program, stdin=PIPE) as command:
         assert command.stdout.readline() == b"full\n"
-        qemu = cli.qemu()
+        qemu = saver.qemu()
         full = memory_bytes(qemu)
         command.stdin.write(b"\n")
         command.stdin.close()

@@ -24,6 +24,12 @@ from tests.integration.cli_harness import (
 pytestmark = pytest.mark.vm
 
 
+@pytest.fixture(scope="module", autouse=True)
+def alone(cli: Isthmus) -> None:
+    """Servers are counted here: no distribution of other tests may have drives mounted."""
+    cli.ok("--shutdown")
+
+
 def servers(isthmus: Isthmus, directory: Path) -> list[psutil.Process]:
     """The processes that serve `directory` to a distribution."""
     found = []

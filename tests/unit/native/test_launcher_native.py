@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import pty
 import select
@@ -47,6 +48,11 @@ def launcher(request: pytest.FixtureRequest) -> Path:
     return build_native(request.param)
 
 
+def unread_bytes(connection: socket.socket) -> int:
+    """What the peer of a unix socket has yet to read (SIOCOUTQ, unix(7))."""
+    return int.from_bytes(fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+
+
 class Agent:
     """The agent's end of one launch."""
 
@@ -89,7 +95,12 @@ class Agent:
         self.connection.send(encode_message(op, body))
 
     def started(self, *, is_gui: bool = False) -> None:
+        """The program runs, and the launcher has taken note."""
         self.say(LaunchMessage.STARTED, u32(LAUNCH_GUI if is_gui else 0))
+        deadline = time.monotonic() + DEADLINE_S
+        while unread_bytes(self.connection):
+            assert time.monotonic() < deadline, "the launcher does not read"
+            time.sleep(0.001)
 
     def end(self, status: int = 0) -> None:
         """The program has written all it will, and has ended."""

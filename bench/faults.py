@@ -97,7 +97,8 @@ class Subject:
         small.write_bytes(rootfs)
         self.archive.write_bytes(_with_ballast(rootfs, 8 * _MIB))
         self.expect("--import", NAME, str(self.home / "tiny"), str(small))
-        self.expect("-e", "sh", "-c", ": > /root/count; head -c 8000000 /dev/urandom > /root/big")
+        make = ": > /root/count; head -c 8000000 /dev/urandom > /root/big; sync"
+        self.expect("-e", "sh", "-c", make)
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         """A command under way, its output in pipes."""

@@ -15,17 +15,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from vm.spec import BootImage, MachineType
+from vm.spec import Accelerator, BootImage, MachineType, choose_processors
 
 AGENT_PORT = "org.isthmus.agent"
 SHELL = ("init=/bin/sh", "start=/bin/sh")
 """Kernel arguments for a shell in place of init: one for the kernel, one for an initramfs."""
 BOOT_DEADLINE_S = 120.0
 """Many times what a boot takes here; only a machine that hangs runs into it."""
+PROCESSORS = 2
+"""What a machine is given where its kernel bears it."""
 KERNEL_ARGUMENTS = (
     "console=ttyS0 root=/dev/vda rootfstype=erofs ro init=/sbin/init panic=-1 reboot=t "
     "mitigations=off quiet"
 )
+
+
+def processors(image: BootImage) -> int:
+    """How many processors `booted` gives a machine with this image."""
+    return choose_processors(Accelerator.TCG, image.origin, PROCESSORS)
 
 
 @dataclass
@@ -93,7 +100,8 @@ def booted(image: BootImage, machine: MachineType, *arguments: str) -> Iterator[
     program = shutil.which("qemu-system-x86_64")
     assert program is not None, "qemu-system-x86_64 is not installed"
     argv = [program, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
-    argv += ["-accel", "tcg,thread=multi", "-cpu", "max,la57=off", "-m", "768M", "-smp", "2"]
+    argv += ["-accel", "tcg,thread=multi", "-cpu", "max,la57=off", "-m", "768M"]
+    argv += ["-smp", str(processors(image))]
     microvm = machine is MachineType.MICROVM
     if microvm:
         argv += ["-machine", "microvm,acpi=off,rtc=on,auto-kernel-cmdline=on"]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.image_console import AGENT_PORT, SHELL, Console, booted
+from tests.integration.image_console import AGENT_PORT, SHELL, Console, booted, processors
 from vm.image.prepare import prepare_each
 from vm.spec import BootImage, KernelOrigin, MachineType
 
@@ -55,12 +55,14 @@ def test_the_kernel_is_the_one_that_was_asked_for(
     assert case[0].release in shell.run("uname -r")
 
 
-def test_every_device_of_the_machine_is_there(shell: Console) -> None:
+def test_every_device_of_the_machine_is_there(
+    case: tuple[BootImage, MachineType], shell: Console
+) -> None:
     shell.run("[ -b /dev/vda ] && [ -c /dev/hwrng ] && [ -c /dev/fuse ] && [ -c /dev/ptmx ]")
     assert AGENT_PORT in shell.run("cat /sys/class/virtio-ports/*/name")
     shell.run("[ -e /sys/bus/virtio/drivers/virtio_scsi/virtio* ]")
     shell.run("[ -e /sys/bus/virtio/drivers/virtio_balloon/virtio* ]")
-    assert shell.run("nproc").split()[-1] == "2"
+    assert shell.run("nproc").split()[-1] == str(processors(case[0]))
 
 
 def test_the_network_reaches_slirps_gateway(shell: Console) -> None:

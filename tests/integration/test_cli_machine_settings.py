@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,8 +19,13 @@ from tests.integration.cli_harness import (
     require,
     wait_until,
 )
+from vm.image.kernel_debian import MODULES_TAR
+from vm.image.prepare import find_prepared
 
 pytestmark = pytest.mark.vm
+
+DUMMY = "kernel/drivers/net/dummy.ko"
+"""A module that every kernel of ours has, and that nothing loads by itself."""
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +36,7 @@ def furnished(tmp_path_factory: pytest.TempPathFactory, tiny_tar: Path) -> Itera
     wslconfig.write_text(
         f"{WAKEFUL}swap=64MB\nswapFile={directory}/swap.img\nkernelModules={directory}/modules.img\n"
         f"debugConsole=true\ndebugConsoleLogFile={directory}/console.log\nearlyBootLogging=true\n"
-        "loadKernelModules=no_such_module\nnestedVirtualization=false\n"
+        "loadKernelModules=no_such_module,dummy\nnestedVirtualization=false\n"
         "hardwarePerformanceCounters=false\nmountDeviceTimeout=60000\n"
     )
     isthmus = Isthmus(directory / "home", ISTHMUS_WSLCONFIG=str(wslconfig))
@@ -41,14 +47,20 @@ def furnished(tmp_path_factory: pytest.TempPathFactory, tiny_tar: Path) -> Itera
 
 
 def make_modules(target: Path, release: str) -> None:
-    """A file system with what depmod leaves, and a mark."""
+    """A file system with one module of the booted kernel, what depmod leaves, and a mark."""
     mkfs = shutil.which("mkfs.ext4", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
     require(mkfs is not None, "e2fsprogs is needed for an image of modules")
     assert mkfs is not None
     tree = target.with_suffix(".tree")
     modules = tree / "lib" / "modules" / release
     modules.mkdir(parents=True)
-    (modules / "modules.dep").touch()
+    image = find_prepared()
+    assert image is not None
+    with tarfile.open(image.kernel.with_name(MODULES_TAR)) as tar:
+        packed = tar.extractfile(f"usr/lib/modules/{release}/{DUMMY}")
+        assert packed is not None
+        (modules / "dummy.ko").write_bytes(packed.read())
+    (modules / "modules.dep").write_text("dummy.ko:\n")
     (modules / "mark").write_text("from the user's image\n")
     argv = [mkfs, "-q", "-d", str(tree), str(target), "4M"]
     subprocess.run(argv, check=True, timeout=60)
@@ -122,6 +134,9 @@ def test_modules_of_the_users_own_are_in_the_system_and_in_distributions(
     place = f"/lib/modules/{release}"
     assert furnished.text("--system", "-e", "cat", f"{place}/mark") == "from the user's image"
     assert furnished.run("-d", "t", "-e", "touch", f"{place}/x").returncode != 0
+    # One of the two that are asked for is in this image, and the kernel has taken it.
+    loaded = furnished.text("--system", "-e", "cat", "/proc/modules").splitlines()
+    assert "dummy" in {line.split()[0] for line in loaded}
 
 
 def test_shutdown_by_force_waits_for_nobody(furnished: Isthmus) -> None:

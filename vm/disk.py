@@ -7,8 +7,11 @@ qemu-img takes the same lock as QEMU, and where neither has one `vm.disks_in_use
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
+import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -20,6 +23,9 @@ from vm.files import PRIVATE_MODE, delete
 from vm.openable import openable
 from vm.process import Completed, run
 from vm.spec import Qemu
+from vm.vhdx import Layout, MalformedVhdx, read_layout
+
+_log = logging.getLogger(__name__)
 
 QUICK_DEADLINE_S = 30.0
 """For what only touches metadata."""
@@ -31,6 +37,8 @@ MAXIMUM_DISK_BYTES = 1 << 46  # 64 TiB, VHDX's limit ([MS-VHDX] 2.1)
 
 _PREALLOCATION = "preallocation=falloc"
 """The host's space is taken without being written to, where the file system can do that."""
+_GAP_BYTES = 256 << 20
+"""Reading this much of nothing takes as long as another start of qemu-img."""
 _LOCKED = ("Failed to get", "lock")
 _CHECK_LEAKS = 3  # qemu-img check: clusters leaked, the image itself is sound
 _CHECK_CORRUPT = 2
@@ -114,12 +122,19 @@ async def resize_disk(qemu: Qemu, path: Path, virtual_size_bytes: int) -> None:
     """
     _check_size(virtual_size_bytes)
     refuse_if_in_use("resize", path)
+    info = await disk_info(qemu, path, DiskFormat.QCOW2)
+    if virtual_size_bytes < info.virtual_size_bytes:
+        raise DiskError(
+            "resize",
+            path,
+            f"it has {info.virtual_size_bytes} bytes, more than {virtual_size_bytes}",
+            hint="a disk can only grow; export and import it to make it smaller",
+        )
     await _qemu_img(
         qemu,
         "resize",
         path,
         ["-q", "-f", DiskFormat.QCOW2, _name(path), str(virtual_size_bytes)],
-        hint="a disk can only grow; export and import it to make it smaller",
     )
 
 
@@ -146,6 +161,12 @@ async def convert_disk(
         options += ["-o", _PREALLOCATION]
     refuse_if_in_use("convert", source)
     await _refuse_references(qemu, source, source_format)
+    if (source_format, target_format) == (DiskFormat.VHDX, DiskFormat.QCOW2):
+        layout = await asyncio.to_thread(_vhdx_layout, source)
+        if layout is not None:
+            await create_disk(qemu, target, layout.virtual_size_bytes, preallocate=preallocate)
+            await _copy_runs(qemu, source, target, layout, time.monotonic() + deadline_s)
+            return
     _reserve("convert to", target)
     try:
         await _qemu_img(
@@ -155,6 +176,44 @@ async def convert_disk(
             [*options, _name(source), _name(target)],
             deadline_s=deadline_s,
         )
+    except BaseException:
+        _remove(target)
+        raise
+
+
+def _vhdx_layout(path: Path) -> Layout | None:
+    """Where the VHDX has data; None if only QEMU can tell, by reading all of it."""
+    try:
+        with path.open("rb") as file:
+            layout = read_layout(file, _GAP_BYTES)
+        _check_size(layout.virtual_size_bytes)
+    except (MalformedVhdx, OSError, ValueError) as error:
+        _log.info("the layout of %s is not known: %s", path, error)
+        return None
+    return layout
+
+
+async def _copy_runs(
+    qemu: Qemu, source: Path, target: Path, layout: Layout, until_s: float
+) -> None:
+    """Copy a VHDX's runs of data to the empty qcow2 `target`, which is removed if that fails."""
+    try:
+        for offset, size in layout.runs:
+            ends = (
+                "json:"
+                + json.dumps({"driver": "raw", "offset": offset, "size": size, "file": node})
+                for node in (
+                    {"driver": disk_format, "file": {"driver": "file", "filename": _name(path)}}
+                    for path, disk_format in ((source, "vhdx"), (target, "qcow2"))
+                )
+            )
+            await _qemu_img(
+                qemu,
+                "convert",
+                source,
+                ["-q", "-n", "--target-is-zero", "-O", "raw", *ends],
+                deadline_s=max(1.0, until_s - time.monotonic()),
+            )
     except BaseException:
         _remove(target)
         raise

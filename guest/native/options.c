@@ -1,9 +1,10 @@
 #include "options.h"
 
+#include "number.h"
+
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -36,20 +37,6 @@ static const struct option LONG_OPTIONS[] = {
     {"exec-timeout-ms", required_argument, NULL, OPTION_EXEC_TIMEOUT},
     {NULL, 0, NULL, 0},
 };
-
-static bool parse_int(const char *text, int least, int *value)
-{
-    char *end;
-
-    errno = 0;
-    long number = strtol(text, &end, 10);
-    if (errno != 0 || end == text || *end != '\0' || number < least || number > INT_MAX) {
-        errno = EINVAL;
-        return false;
-    }
-    *value = (int)number;
-    return true;
-}
 
 /* Absolute, printable (it is repeated in a line of text), and, for a path that is made in the
  * distribution, free of parts that would leave the directory being walked. */
@@ -116,13 +103,13 @@ static bool parse_one(int key, char *value, struct options *options)
         options->cgroup = value;
         return is_absolute_path(value);
     case OPTION_LISTEN:
-        return parse_int(value, STDERR_FILENO + 1, &options->listen_fd);
+        return number_parse(value, STDERR_FILENO + 1, &options->listen_fd);
     case OPTION_READY:
-        return parse_int(value, STDERR_FILENO + 1, &options->ready_fd);
+        return number_parse(value, STDERR_FILENO + 1, &options->ready_fd);
     case OPTION_REQUEST_TIMEOUT:
-        return parse_int(value, 1, &options->request_timeout_ms);
+        return number_parse(value, 1, &options->request_timeout_ms);
     case OPTION_EXEC_TIMEOUT:
-        return parse_int(value, 1, &options->exec_timeout_ms);
+        return number_parse(value, 1, &options->exec_timeout_ms);
     case OPTION_BIND:
         return parse_bind(value, options);
     default:

@@ -1,12 +1,10 @@
 #include "pump_options.h"
 
 #include "io.h"
+#include "number.h"
 #include "report.h"
 
-#include <errno.h>
 #include <getopt.h>
-#include <limits.h>
-#include <stdlib.h>
 
 enum {
     OPTION_PORT = 1,
@@ -33,29 +31,15 @@ static const struct option OPTIONS[] = {
     {NULL, 0, NULL, 0},
 };
 
-static bool parse_number(const char *text, long most, long *value)
-{
-    char *end;
-
-    errno = 0;
-    *value = strtol(text, &end, 10);
-    return errno == 0 && end != text && *end == '\0' && *value >= 0 && *value <= most;
-}
-
 /* Inherited descriptors go no further: the pump starts no program, but forks. */
 static bool parse_descriptor(const char *text, int *descriptor)
 {
-    long value;
-
-    if (!parse_number(text, INT_MAX, &value) || io_set_cloexec((int)value) < 0)
-        return false;
-    *descriptor = (int)value;
-    return true;
+    return number_parse(text, 0, descriptor) && io_set_cloexec(*descriptor) == 0;
 }
 
 static bool take(int option, char *value, struct pump_options *options)
 {
-    long number;
+    int number;
 
     switch (option) {
     case OPTION_PORT:
@@ -65,7 +49,7 @@ static bool take(int option, char *value, struct pump_options *options)
         options->source = value;
         return true;
     case OPTION_ATTRIBUTES:
-        if (!parse_number(value, INT_MAX, &number))
+        if (!number_parse(value, 0, &number))
             return false;
         options->attributes = (unsigned)number;
         return true;
@@ -73,10 +57,7 @@ static bool take(int option, char *value, struct pump_options *options)
         options->read_only = true;
         return true;
     case OPTION_INIT:
-        if (!parse_number(value, INT_MAX, &number))
-            return false;
-        options->init = (int)number;
-        return true;
+        return number_parse(value, 0, &options->init);
     case OPTION_NAMESPACE:
         return parse_descriptor(value, &options->mount_namespace);
     case OPTION_TARGET:

@@ -5,7 +5,7 @@
  * "!" and its number; "" must not be asked for), the value of every fact, the number of arguments,
  * the arguments. The answer is four: stdout, stderr, the status, and how often realpath was
  * asked for. */
-#include "io.h"
+#include "table_cases.h"
 #include "wslpath_arena.h"
 #include "wslpath_command.h"
 
@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 struct test_case {
     char *mountinfo;
@@ -57,30 +56,20 @@ static const char *fact(void *context, struct arena *arena, const char *name)
     return answer(arena, ((const struct test_case *)context)->fact);
 }
 
-static char *next_field(char **at, const char *end)
-{
-    char *field = *at;
-
-    if (field >= end)
-        exit(EXIT_FAILURE);
-    *at = field + strlen(field) + 1;
-    return field;
-}
-
 static void run_case(char **at, const char *end)
 {
     struct arena arena = {NULL};
     struct test_case test = {.asked = 0};
-    const char *command = next_field(at, end);
-    test.mountinfo = next_field(at, end);
-    const char *distribution = next_field(at, end);
-    test.cwd = next_field(at, end);
-    test.realpath = next_field(at, end);
-    test.fact = next_field(at, end);
-    size_t count = (size_t)atoi(next_field(at, end));
+    const char *command = table_next_field(at, end);
+    test.mountinfo = table_next_field(at, end);
+    const char *distribution = table_next_field(at, end);
+    test.cwd = table_next_field(at, end);
+    test.realpath = table_next_field(at, end);
+    test.fact = table_next_field(at, end);
+    size_t count = (size_t)atoi(table_next_field(at, end));
     char **argv = arena_take(&arena, (count + 1) * sizeof *argv);
     for (size_t i = 0; i < count; i++)
-        argv[i] = next_field(at, end);
+        argv[i] = table_next_field(at, end);
     argv[count] = NULL;
     test.expected = count > 0 ? argv[count - 1] : "";
 
@@ -98,17 +87,5 @@ static void run_case(char **at, const char *end)
 
 int main(void)
 {
-    enum { LARGEST_BYTES = 1 << 26 };
-    char *input = malloc(LARGEST_BYTES + 1);
-    if (input == NULL)
-        return EXIT_FAILURE;
-
-    ssize_t length = io_read_full(STDIN_FILENO, input, LARGEST_BYTES);
-    if (length < 0)
-        return EXIT_FAILURE;
-    input[length] = '\0';
-    for (char *at = input; at < input + length;)
-        run_case(&at, input + length);
-    free(input);
-    return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return table_run(run_case);
 }

@@ -53,3 +53,12 @@ def compile_probe(target: Path, *, has_windows: bool = False) -> Path:
     argv = [COMPILER, "-O1", "-Wall", "-Werror", "-municode", *kind, "-o", str(target), str(SOURCE)]
     subprocess.run(argv, timeout=100, check=True)
     return target
+
+
+def make_programs(directory: Path) -> Path:
+    """A new directory with probe.exe, window.exe, and data.exe, which is none."""
+    directory.mkdir()
+    compile_probe(directory / "probe.exe")
+    compile_probe(directory / "window.exe", has_windows=True)
+    (directory / "data.exe").write_bytes(b"MZ, and nothing else")
+    return directory

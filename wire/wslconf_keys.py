@@ -161,8 +161,7 @@ WSL_CONF = (
         "boot.protectBinfmt",
         "boolean",
         True,
-        "Keep systemd from removing the registration of Windows programs.",
-        state=State.NOT_YET,
+        "Keep what registers programs of other systems from removing that of Windows programs.",
     ),
     Key(
         "general.guiApplications",

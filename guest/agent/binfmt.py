@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 
+from guest import initclient
+
 DIRECTORY = "/proc/sys/fs/binfmt_misc"
 NAME = "WSLInterop"
 """WSL's name for it, which scripts and services look for."""
@@ -30,3 +32,15 @@ def register(directory: str = DIRECTORY, interpreter: str = LAUNCHER) -> None:
         return
     with open(f"{directory}/register", "w") as file:
         file.write(entry_text(interpreter))
+
+
+def binds_for(is_protected: bool, directory: str = DIRECTORY) -> tuple[initclient.Bind, ...]:
+    """What keeps a distribution from removing the entry by accident (boot.protectBinfmt).
+
+    systemd-binfmt and others clear the table by writing to `status` before they fill it with
+    entries of their own. `register` they may go on using.
+    """
+    files = [f"{directory}/{name}" for name in ("status", NAME)] if is_protected else []
+    return tuple(
+        initclient.Bind(file, file, read_only=True) for file in files if os.path.exists(file)
+    )

@@ -245,6 +245,7 @@ def start_init(
                 *_BINDS,
                 initclient.Bind(helper, HELPER_DIRECTORY, read_only=True),
                 *kernelmodules.binds_for(root),
+                *binfmt.binds_for(conf.protect_binfmt),
             ),
         )
         pid = _spawn_and_wait_ready([DISTRO_INIT, *arguments], listener.fileno())

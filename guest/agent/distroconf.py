@@ -37,6 +37,7 @@ class DistroConf:
         "hostname",
         "interop_enabled",
         "mount_fstab",
+        "protect_binfmt",
         "umask",
         "use_host_timezone",
         "warnings",
@@ -59,6 +60,8 @@ class DistroConf:
         self.mount_fstab = config.boolean("automount.mountFsTab")
         self.interop_enabled = config.boolean("interop.enabled")
         self.append_host_path = config.boolean("interop.appendWindowsPath")
+        self.protect_binfmt = config.boolean("boot.protectBinfmt")
+        """Whether the registration of Windows programs is read-only in it."""
         self.use_host_timezone = config.boolean("time.useWindowsTimezone")
         self.warnings = config.warnings
         """What is wrong in the file, or not honoured, for the user."""

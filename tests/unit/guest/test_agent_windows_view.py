@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from guest.agent.binfmt import entry_text, register
+from guest.agent.binfmt import binds_for, entry_text, register
 from guest.agent.distroconf import parse_distro_conf
 from guest.agent.environment import STANDARD_PATH
 from guest.agent.windowsview import PROFILE_TEXT, MountTable, seen_from
@@ -129,3 +129,17 @@ def test_windows_programs_are_registered_once(tmp_path: Path) -> None:
     file.unlink()
     register(str(tmp_path))
     assert not file.exists()
+
+
+def test_the_registration_is_read_only_where_it_is_protected(tmp_path: Path) -> None:
+    assert parse_distro_conf("").protect_binfmt
+    assert not parse_distro_conf("[boot]\nprotectBinfmt=false").protect_binfmt
+    assert binds_for(True, str(tmp_path)) == ()  # a kernel without binfmt_misc
+    for name in ("status", "register", "WSLInterop"):
+        (tmp_path / name).touch()
+    binds = binds_for(True, str(tmp_path))
+    files = [f"{tmp_path}/status", f"{tmp_path}/WSLInterop"]
+    assert [(bind.source, bind.target, bind.read_only) for bind in binds] == [
+        (file, file, True) for file in files
+    ]
+    assert binds_for(False, str(tmp_path)) == ()

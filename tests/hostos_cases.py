@@ -288,6 +288,8 @@ RUNNING: dict[str, Case] = _cases(
 )
 """Cases for hosts that run Windows programs."""
 
+ALL: dict[str, Case] = EVERYWHERE | RUNNING
+
 
 def run_case(case: Case, scene: Scene) -> None:
     """Run one case; raises what it raises, and TimeoutError."""
@@ -303,7 +305,7 @@ def main() -> None:
     """Run all cases on this host."""
     scene = Scene(find_host(os.environ), sys.argv[1])
     failures = {}
-    for name, case in {**EVERYWHERE, **RUNNING}.items():
+    for name, case in ALL.items():
         try:
             run_case(case, scene)
             failures[name] = ""

@@ -29,7 +29,7 @@ def failures(installation: Installation) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("name", {**hostos_cases.EVERYWHERE, **hostos_cases.RUNNING})
+@pytest.mark.parametrize("name", hostos_cases.ALL)
 def test_windows(name: str, failures: dict[str, str]) -> None:
     if name in NOT_IN_WINE:
         pytest.xfail(NOT_IN_WINE[name])

@@ -13,7 +13,7 @@ import pytest
 
 from interop.hostos.posix import PosixHost
 from interop.hostos.wine import find_wine
-from tests.hostos_cases import EVERYWHERE, RUNNING, Scene, run_case
+from tests.hostos_cases import ALL, EVERYWHERE, Scene, run_case
 from tests.wine_harness import end_prefix, make_prefix, make_programs, wine_environment
 
 assert sys.platform != "win32"
@@ -50,7 +50,7 @@ def wine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 
 
 @pytest.mark.vm
-@pytest.mark.parametrize("name", {**EVERYWHERE, **RUNNING})
+@pytest.mark.parametrize("name", ALL)
 def test_wine(name: str, wine: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WINEPREFIX", str(Path(wine.directory).parents[1]))
-    run_case({**EVERYWHERE, **RUNNING}[name], wine)
+    run_case(ALL[name], wine)

@@ -13,6 +13,7 @@
 #include "launcher_request.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -249,6 +250,16 @@ static bool take_reply(struct launch *launch)
     return false;
 }
 
+/* Descriptors that the caller has closed are occupied by something that cannot be read or written,
+ * so that none of ours gets their numbers. */
+static bool occupy_standard(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/", O_PATH | O_DIRECTORY) != fd)
+            return false;
+    return true;
+}
+
 int main(int argc, char **argv)
 {
     static struct helper_request request;
@@ -259,6 +270,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "launcher: this program is started by the kernel, for Windows programs\n");
         return EXIT_FAILURE;
     }
+    if (!occupy_standard())
+        return EXIT_FAILURE;
     struct console_size console = console_find();
     launch.has_console = console.rows > 0;
     if (launcher_fill_request(&request, launch.file, argv + 2, environ, console, &staged) < 0)

@@ -12,6 +12,7 @@ import sys
 from asyncio.subprocess import Process
 from collections.abc import Mapping
 
+from interop.commandline import check_length
 from interop.dosdevices import DosDevices
 from interop.drives.roots import wine_prefix
 from interop.hostos.contract import INTERRUPTED_STATUS, ConsoleSize, Output, Program
@@ -19,6 +20,7 @@ from interop.hostos.errors import HostError, NoWindowsError, ProgramNotFoundErro
 from interop.hostos.wineregistry import read_search_path
 from interop.pe import HEAD_BYTES, is_gui_program, is_windows_program
 from wire.errors import ArgumentError
+from wire.winargs import join_command_line
 
 assert sys.platform != "win32"
 
@@ -73,9 +75,8 @@ class WineHost:
         directory = devices.to_unix(program.directory or "C:\\", find_name)
         if not os.path.isdir(directory):
             raise ProgramNotFoundError(program.directory)
-        for text in program.arguments:
-            if "\0" in text:
-                raise ArgumentError(text, "holds a NUL character")
+        # Wine cuts off what a Windows program could not be given.
+        check_length(join_command_line([program.path, *program.arguments]))
         argv = [self._wine, program.path, *program.arguments]
         environment = self._environment(program.environment)
         is_gui = is_gui_program(head)

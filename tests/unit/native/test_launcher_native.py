@@ -297,6 +297,23 @@ def test_programs_that_are_not_there(
         assert (process.returncode, err.decode()) == (1, f"{path}: {said}\n")
 
 
+def test_descriptors_that_are_closed(launcher: Path, agent: Agent, program: Path) -> None:
+    """Their numbers are not taken by the launcher's own."""
+    script = 'exec "$0" "$@" <&- >&- 2>&-'
+    argv = ["sh", "-c", script, str(launcher), str(program), "argv0"]
+    with subprocess.Popen(argv, env={"WSL_INTEROP": str(agent.path)}) as process:
+        agent.accept()
+        read_exactly(agent.fds[0], len(PROGRAM_BYTES))
+        agent.started()
+        assert os.read(agent.fds[0], 1) == b""
+        for output in agent.fds[1:]:
+            with pytest.raises(BrokenPipeError):
+                for _ in range(1000):
+                    os.write(output, bytes(65536))
+        agent.end(3)
+        assert process.wait(DEADLINE_S) == 3
+
+
 def test_an_agent_that_goes_away(launcher: Path, agent: Agent, program: Path) -> None:
     with start(launcher, agent, program) as process:
         agent.accept()

@@ -3,12 +3,10 @@
 #include "io.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
-#include <sys/sendfile.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -61,7 +59,10 @@ static bool write_all(int fd, const char *bytes, size_t length)
     return true;
 }
 
-static void copy_by_buffer(const struct copy *copy)
+/* Not by splice(2) or sendfile(2): they wait for one end with the pipe at the other locked
+ * (splice_file_to_pipe and iter_file_splice_write in fs/splice.c), and who reads or writes that pipe
+ * waits for the lock, whatever O_NONBLOCK says. It would be the agent, and all of the machine with it. */
+static void copy_bytes(const struct copy *copy)
 {
     char *buffer = malloc(CHUNK_BYTES);
 
@@ -73,34 +74,12 @@ static void copy_by_buffer(const struct copy *copy)
     free(buffer);
 }
 
-/* Without the bytes passing through here (splice(2)): one end is always a pipe. False where the
- * other is something that cannot be spliced, such as a file open for appending. */
-static bool copy_by_splice(const struct copy *copy)
-{
-    if (isatty(copy->from))
-        return false;
-    for (;;) {
-        ssize_t moved = splice(copy->from, NULL, copy->to, NULL, CHUNK_BYTES, SPLICE_F_MOVE);
-        if (moved == 0)
-            return true;
-        if (moved > 0 || errno == EINTR)
-            continue;
-        if (errno == EINVAL)
-            return false;
-        if (errno != EAGAIN)
-            return true;
-        wait_for(copy->from, POLLIN);
-        wait_for(copy->to, POLLOUT);
-    }
-}
-
 static void *run(void *argument)
 {
     struct copy *copy = argument;
     const uint64_t one = 1;
 
-    if (!copy_by_splice(copy))
-        copy_by_buffer(copy);
+    copy_bytes(copy);
     /* Both: the agent must see that we write no more, and that we read no more. */
     if (copy->from > STDERR_FILENO)
         io_close(&copy->from);
@@ -126,17 +105,17 @@ int copy_start(struct copy *copy)
 
 int copy_file(int from, int to, uint32_t size)
 {
+    static char buffer[CHUNK_BYTES];
+
     while (size > 0) {
-        ssize_t sent = sendfile(to, from, NULL, size);
-        if (sent < 0 && errno == EINTR)
+        ssize_t got = read(from, buffer, size < CHUNK_BYTES ? size : CHUNK_BYTES);
+        if (got < 0 && errno == EINTR)
             continue;
-        if (sent < 0)
-            return -1;
-        if (sent == 0) { /* it has been cut short */
+        if (got == 0) /* it has been cut short */
             errno = ENOEXEC;
+        if (got <= 0 || !write_all(to, buffer, (size_t)got))
             return -1;
-        }
-        size -= (uint32_t)sent;
+        size -= (uint32_t)got;
     }
     return 0;
 }

@@ -99,7 +99,6 @@ def test_variables_cross_by_wslenv(windows: Isthmus) -> None:
         f"ln -sf {PROBE} /tmp/link.exe; cd /; tmp/link.exe exit 5",
         f"cp {PROBE} '/tmp/a copy.exe'; '/tmp/a copy.exe' exit 5",
         f"{PROBE} exit 261",
-        f"{PROBE} exit 5 <&- >&- 2>&-",
         f"WSL_INTEROP=/nowhere {PROBE} exit 5",
         f"su ada -c '{PROBE} exit 5'",
     ],
@@ -209,6 +208,15 @@ def console_size(process: psutil.Process) -> tuple[int, int]:
     finally:
         os.close(fd)
     return size.lines, size.columns
+
+
+def test_much_output_to_a_terminal(windows: Isthmus) -> None:
+    """The agent shows it, and brings more meanwhile: neither may wait for the other."""
+    with terminal(windows, "-e", "sh") as tty:
+        tty.type(f"{PROBE} write 500000 < /dev/null; echo status $?\r")
+        tty.expect("status 0")
+        tty.type(f"{PROBE} exit 6 <&- >&- 2>&-; echo status $?\r")
+        tty.expect("status 6")
 
 
 def test_a_console_is_given_back_when_its_launcher_is_killed(windows: Isthmus) -> None:

@@ -314,6 +314,32 @@ def test_descriptors_that_are_closed(launcher: Path, agent: Agent, program: Path
         assert process.wait(DEADLINE_S) == 3
 
 
+def test_who_waits_for_a_terminal_does_not_hold_up_the_agent(
+    launcher: Path, agent: Agent, program: Path
+) -> None:
+    """The kernel locks a pipe that is spliced to a terminal until that has taken the bytes."""
+    master, slave = pty.openpty()
+    with start(launcher, agent, program, stdout=slave) as process:
+        agent.accept()
+        read_exactly(agent.fds[0], len(PROGRAM_BYTES))
+        agent.started()
+        os.set_blocking(agent.fds[1], False)
+        written = 0
+        deadline = time.monotonic() + DEADLINE_S
+        while written < 100_000:  # what the terminal and the pipe have room for
+            assert time.monotonic() < deadline
+            try:
+                written += os.write(agent.fds[1], b"." * 4096)
+            except BlockingIOError:
+                break
+        agent.close_pipes(1)
+        while os.read(master, 65536).count(b".") < 1:
+            continue
+        process.kill()
+    os.close(master)
+    os.close(slave)
+
+
 def test_an_agent_that_goes_away(launcher: Path, agent: Agent, program: Path) -> None:
     with start(launcher, agent, program) as process:
         agent.accept()

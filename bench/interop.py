@@ -14,7 +14,7 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench.harness import Isthmus, Row, isthmus, median_s, print_table
@@ -40,14 +40,13 @@ def _wine(subject: Isthmus) -> Iterator[dict[str, str]]:
             end_prefix(prefix)
 
 
-def _inside_s(subject: Isthmus, script: str) -> float:
-    """Seconds that a shell script takes, without the time of starting it."""
-    started = subject.run("--", "sh", "-c", f"date +%s%N; {script}; date +%s%N").stdout.split()
-    return (int(started[-1]) - int(started[0])) / 1e9
-
-
-def _median_inside_s(subject: Isthmus, script: str) -> float:
-    return statistics.median(_inside_s(subject, script) for _ in range(5))
+def _inside_s(subject: Isthmus, scripts: Sequence[str], rounds: int) -> list[float]:
+    """Median seconds that each of these shell scripts takes, by turns, without starting a shell."""
+    timed = "".join(f"date +%s%N; {script}; date +%s%N; " for script in scripts)
+    loop = f"for round in $(seq {rounds}); do {timed}done"
+    stamps = [int(line) for line in subject.run("--", "sh", "-c", loop).stdout.split()]
+    taken = [end - start for start, end in zip(stamps[::2], stamps[1::2], strict=True)]
+    return [statistics.median(taken[at :: len(scripts)]) / 1e9 for at in range(len(scripts))]
 
 
 def _host_s(environment: dict[str, str], *argv: str) -> float:
@@ -69,16 +68,22 @@ def bench_interop() -> None:
     """Print the table."""
     with isthmus() as subject, _wine(subject) as environment:
         subject.run("--install", "--no-launch")
-        loop = f"cd %s; for i in $(seq {_ROUNDS}); do %s >/dev/null </dev/null; done"
         subject.run("--", "sh", "-c", f"{_CMD} /c exit; wslpath /; true")
         direct = _host_s(environment, "cmd.exe", "/c", "exit")
-        linux = _inside_s(subject, loop % ("/mnt/c", f"{_CMD} /c exit")) / _ROUNDS
-        elsewhere = _inside_s(subject, loop % ("/tmp", f"{_CMD} /c exit")) / _ROUNDS
-        true = _inside_s(subject, loop % ("/", "/bin/true")) / _ROUNDS
-        wslpath = _inside_s(subject, loop % ("/", "wslpath -w /mnt/c/windows")) / _ROUNDS
-        out = _median_inside_s(subject, f"{_PROBE} write {_BYTES} >/dev/null")
+        few = "for i in 1 2 3 4 5; do %s >/dev/null </dev/null; done"
+        commands = [
+            f"cd /mnt/c; {few % f'{_CMD} /c exit'}",
+            f"cd /tmp; {few % f'{_CMD} /c exit'}",
+            few % "/bin/true",
+            few % "wslpath -w /mnt/c/windows",
+        ]
+        linux, elsewhere, true, wslpath = (s / 5 for s in _inside_s(subject, commands, 5))
         zeros = f"dd if=/dev/zero bs=65536 count={_BYTES // 65536} 2>/dev/null"
-        both = _median_inside_s(subject, f"{zeros} | {_PROBE} cat >/dev/null 2>&1")
+        pipes = [
+            f"{_PROBE} write {_BYTES} >/dev/null",
+            f"{zeros} | {_PROBE} cat >/dev/null 2>&1",
+        ]
+        out, both = _inside_s(subject, pipes, 5)
         plain = _through_cat_s(subject)
     print_table(
         "Windows programs from Linux",

@@ -111,25 +111,28 @@ async def _start_in_pipes(
 ) -> PipedProcess:
     # Not a process group of its own: such a one would ignore Ctrl-C (CREATE_NEW_PROCESS_GROUP).
     flags = 0 if is_gui else _CREATE_NO_WINDOW | _CREATE_SUSPENDED
-    process = windows_utils.Popen(
-        line,
-        executable=path,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=directory,
-        env=environment,
-        creationflags=flags,
-    )
-    job = None
-    if not is_gui:
-        job = Job()
-        try:
-            job.adopt_suspended(int(process._handle))  # type: ignore[attr-defined]
-        except OSError:
-            process.kill()
+    job = None if is_gui else Job()
+    try:
+        process = windows_utils.Popen(
+            line,
+            executable=path,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=directory,
+            env=environment,
+            creationflags=flags,
+        )
+        if job is not None:
+            try:
+                job.adopt_suspended(int(process._handle))  # type: ignore[attr-defined]
+            except OSError:
+                process.kill()
+                raise
+    except OSError:
+        if job is not None:
             job.close()
-            raise
+        raise
     loop = asyncio.get_running_loop()
     outputs = [await _Reading.open(process.stdout), await _Reading.open(process.stderr)]
     transport, protocol = await loop.connect_write_pipe(FlowControlMixin, process.stdin)

@@ -6,7 +6,9 @@ Console programs are in a job object of their own, so that ending one ends what 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import errno
+import functools
 import os
 import subprocess
 import sys
@@ -57,6 +59,7 @@ class WindowsHost:
         environment = merge_environment(self._environment, program.environment)
         directory = program.directory or os.environ.get("SYSTEMDRIVE", "C:") + "\\"
         is_gui = is_gui_program(head)
+        _let_ctrl_c_through()
         try:
             if program.console is not None and not is_gui:
                 return await ConsoleProcess.start(program, directory, environment)
@@ -104,6 +107,16 @@ def _start_error(path: str, error: OSError) -> HostError:
             number=errno.EACCES,
         )
     return ProgramNotFoundError(path, _ERRNOS.get(error.winerror or 0, errno.EINVAL))
+
+
+@functools.cache
+def _let_ctrl_c_through() -> None:
+    """Have the programs that this process starts hear Ctrl-C.
+
+    Whether a process ignores it is inherited, and the service was started so that it does: it
+    leads a process group (consoleapi.h, SetConsoleCtrlHandler; processthreadsapi.h).
+    """
+    ctypes.WinDLL("kernel32").SetConsoleCtrlHandler(None, False)
 
 
 async def _start_in_pipes(

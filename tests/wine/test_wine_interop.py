@@ -76,6 +76,18 @@ def test_what_cannot_be_run_is_said(interop: Installation) -> None:
     assert "/tmp/data.exe" in done.complaint
 
 
+def test_ctrl_c_is_heard(interop: Installation) -> None:
+    """A program may handle it, and dies of it else, as its launcher does then."""
+    script = f"""
+        tell() {{ until grep -q $1 /tmp/out; do sleep 0.1; done; kill -$2 $(cat /tmp/pid); }}
+        run() {{ sh -c "echo \\$\\$ > /tmp/pid; exec {PROBE} $1 > /tmp/out"; echo $?; }}
+        > /tmp/out; (tell ready INT) & run sleep
+        > /tmp/out; (tell ready INT; tell interrupted TERM) & run handled
+    """
+    done = interop.run("-e", "sh", "-c", script)
+    assert [line for line in done.stdout.split() if line.isdigit()] == [b"130", b"143"], done
+
+
 def test_a_killed_launcher_takes_its_program_along(interop: Installation) -> None:
     script = (
         f"{CMD} /c '{windows_probe(interop)} sleep' > /tmp/out & "

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from tests.integration.cli_harness import TINY, wait_until
+from tests.wine.conftest import PLACE
 from tests.wine.installation import Installation
 from wire.client import Greeting
 from wire.codec import encode_message
@@ -147,6 +148,47 @@ def test_a_file_that_is_never_let_go_of_is_named(tiny: Installation) -> None:
     assert "distributions.json" in done.complaint
     assert "scanner" in done.complaint
     tiny.ok("--set-default", TINY)
+
+
+def test_a_disk_that_a_scanner_holds_is_waited_for(tiny: Installation) -> None:
+    disk = tiny.windows.unix_path(PLACE) / "ext4.qcow2"
+    tiny.ok("--terminate", TINY)
+    with held(tiny, disk, 1.0):
+        tiny.ok("-e", "true")
+    tiny.ok("--terminate", TINY)
+    with held(tiny, disk, 600):
+        done = tiny.run("-e", "true")
+    assert done.status != 0
+    assert "scanner" in done.complaint
+    tiny.ok("-e", "true")
+
+
+def test_two_users_have_an_isthmus_each(tiny: Installation) -> None:
+    """Services of two profiles run at once, and know nothing of each other's distributions."""
+    tiny.ok("-e", "true")
+    profile = tiny.windows.home.with_name("Zweiter Benutzer")
+    local = profile / "AppData" / "Local"
+    local.mkdir(parents=True)
+    windows_profile = f"C:\\users\\{profile.name}"
+    other = {
+        "USERPROFILE": windows_profile,
+        "LOCALAPPDATA": windows_profile + "\\AppData\\Local",
+        "USERNAME": profile.name,
+    }
+    try:
+        listed = tiny.run("--list", environment=other)
+        assert listed.status != 0, "the other user has none"
+        assert TINY not in listed.text
+        theirs = json.loads((local / "isthmus" / "run" / "service").read_text())
+        ours = endpoint(tiny)
+        assert theirs["port"] != ours["port"]
+        assert theirs["token"] != ours["token"]
+        assert tiny.text("--list", "--quiet") == TINY
+        assert tiny.run("--shutdown", environment=other).status == 0
+        assert tiny.text("-e", "echo", "still here") == "still here"
+    finally:
+        if (local / "isthmus" / "run" / "service").exists():
+            tiny.windows.run("taskkill", "/f", "/pid", str(theirs["pid"]))
 
 
 def test_what_linux_serves_is_at_the_hosts_localhost(tiny: Installation) -> None:

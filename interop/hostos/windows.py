@@ -209,7 +209,8 @@ class PipedProcess:
         """
         if not self._code.done():
             argv = [sys.executable, "-I", "-m", "interop.hostos.interrupt_windows"]
-            subprocess.Popen([*argv, str(self._process.pid)], creationflags=_CREATE_NO_WINDOW)
+            argv.append(str(self._process.pid))
+            exit_code_of(subprocess.Popen(argv, creationflags=_CREATE_NO_WINDOW))
 
     def kill(self) -> None:
         """As in contract.WindowsProcess."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
 import subprocess
-import sys
+import sysconfig
 import tarfile
 from pathlib import Path
 
@@ -19,7 +18,7 @@ class Installed:
     """`isthmus` beside the interpreter that runs the tests, with a state directory of its own."""
 
     def __init__(self, directory: Path) -> None:
-        self.program = shutil.which("isthmus") or str(Path(sys.executable).with_name("isthmus.exe"))
+        self.program = str(Path(sysconfig.get_path("scripts"), "isthmus.exe"))
         self.directory = directory
         self.environment = {**os.environ, "ISTHMUS_HOME": str(self.home)}
         # What was installed is what runs, also where the checkout is on the path of the tests.

@@ -65,27 +65,6 @@ def test_what_is_held_is_tried_again(failures: int) -> None:
     assert patiently(Path("x"), operation, (0, 0)) == "done"
 
 
-def test_what_is_held_for_ever_is_named() -> None:
-    tried = []
-
-    def operation() -> None:
-        tried.append(1)
-        raise windows_error(32)
-
-    with pytest.raises(PermissionError, match="scanner") as caught:
-        patiently(Path("x"), operation, (0, 0))
-    assert caught.value.filename == "x"
-    assert len(tried) == 3
-
-
-def test_other_errors_are_no_matter_of_patience() -> None:
-    def operation() -> None:
-        raise FileNotFoundError(errno.ENOENT, "no", "x")
-
-    with pytest.raises(FileNotFoundError):
-        patiently(Path("x"), operation, (1000,))
-
-
 @posix_only
 def test_writing_replaces_a_link_instead_of_following_it(tmp_path: Path) -> None:
     victim, link = tmp_path / "victim", tmp_path / "link"

@@ -35,6 +35,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
     finally:
         isthmus.run("--shutdown")
         print(isthmus.log())
+        subprocess.run(["taskkill", "/f", "/pid", isthmus.service_pid()], check=True)
 
 
 def test_the_status_names_the_accelerator_or_what_it_lacks(installed: Installed) -> None:

@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.integration.cli_harness import BOOT_TIMEOUT_S, TINY, require
@@ -105,6 +106,14 @@ class Bare:
             check=False,
         )
 
+    def end(self) -> None:
+        """Shut the machine down, and end the service."""
+        self.run("--shutdown")
+        for process in psutil.process_iter(["cmdline"]):
+            if self.environment["ISTHMUS_HOME"] in (process.info["cmdline"] or ()):
+                process.terminate()
+                process.wait(60)
+
     def ok(self, *args: str, input: bytes = b"") -> bytes:
         """The output of a command that must succeed."""
         done = self.run(*args, input=input)
@@ -117,9 +126,11 @@ def bare(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bar
     """A `Bare` with the release installed; its service ends with the tests."""
     installed = Bare(tmp_path_factory.mktemp("bare"))
     installed.install(wheels)
-    yield installed
-    installed.run("--shutdown")
-    shutil.rmtree(installed.directory)
+    try:
+        yield installed
+    finally:
+        installed.end()
+        shutil.rmtree(installed.directory)
 
 
 def test_it_runs_where_nothing_can_be_built(bare: Bare, tiny_tar: Path) -> None:

@@ -23,7 +23,7 @@ help:
 	@echo 'make demo       install everything missing, then run a command in a fresh Debian'
 	@echo 'make test       all tests, on the real virtual machine too'
 	@echo 'make test-unit  the tests that need no virtual machine (seconds)'
-	@echo 'make test-wine  a release installed and run under Wine, as Windows programs'
+	@echo 'make test-wine  a release installed and run: on Linux, and under Wine as Windows programs'
 	@echo 'make wheel      the wheels of a release, in dist/'
 	@echo 'make check      ruff, formatting, types, layers'
 	@echo 'make format     let ruff rewrite what it can'
@@ -82,7 +82,7 @@ check: .venv/stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy --platform win32 interop netbridge service shell vm wire
+	$(BIN)/mypy --platform win32 interop netbridge service shell vm wire tests/windows
 	$(BIN)/mypy --platform darwin interop netbridge service shell vm wire
 	$(PYTEST) -q tests/unit/test_layers.py
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 from pathlib import Path
 from typing import Protocol
 
+from vm.files import delete
 from wire.places import Places
 
 if sys.platform == "win32":
@@ -35,5 +37,10 @@ async def serve(places: Places, factory: ProtocolFactory) -> asyncio.Server:
 
 
 def withdraw(places: Places) -> None:
-    """Remove what tells clients where the service is."""
-    Path(places.endpoint).unlink(missing_ok=True)
+    """Remove what tells clients where the service is.
+
+    A client that reads it at this moment keeps it there, on Windows: it is not believed once this
+    process has ended.
+    """
+    with contextlib.suppress(OSError):
+        delete(Path(places.endpoint))

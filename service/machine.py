@@ -179,7 +179,7 @@ class Machine:
 
         def tell(text: str) -> None:
             if not self.tell_all(text):
-                self._warn(text)
+                self.warn(text)
 
         vm.watch.on_disk_failure = lambda failure: tell(notice(failure))
         vm.watch.on_resumed = lambda failure: tell(resumed(failure))
@@ -219,7 +219,7 @@ class Machine:
         for report in self._reports:
             report(label, done, total, unit)
 
-    def _warn(self, text: str) -> None:
+    def warn(self, text: str) -> None:
         """Have the next command say something."""
         log.warning("%s", text)
         self._notices += (text,)
@@ -294,7 +294,7 @@ class Machine:
             network=await connect_network(settings, self._places.home),
             serial_log=Path(self._places.logs) / "serial.log",
             ports=(AGENT_PORT,),
-            console_copy=writable_console(settings.console_file, self._warn),
+            console_copy=writable_console(settings.console_file, self.warn),
             spare_ports=SPARE_PORTS,
         )
         started = await self._wake(settings, spec)
@@ -306,7 +306,7 @@ class Machine:
         vm, link, agent_watch = started
         self._follow_disks(vm)
         try:
-            await add_modules(vm, link, settings, self._warn)
+            await add_modules(vm, link, settings, self.warn)
         except BaseException:
             await vm.shutdown()
             raise
@@ -323,7 +323,7 @@ class Machine:
         """Add swap space once the first command has had the machine for itself."""
         await asyncio.sleep(_SWAP_DELAY_S)
         if self._vm is vm:
-            await add_swap(vm, link, settings, Path(self._places.home), self._warn)
+            await add_swap(vm, link, settings, Path(self._places.home), self.warn)
 
     async def _wake(
         self, settings: Settings, spec: MachineSpec

@@ -29,6 +29,7 @@ from service.lifetimes import Lifetimes
 from service.machine import Machine
 from service.network import Network
 from service.operations import Operations
+from service.placement import ADVICE, risk_of
 from service.reclaimer import Reclaimer
 from service.registry import Registry
 from service.settings import SettingsFile, extra_distribution_lists, find_wslconfig
@@ -160,6 +161,11 @@ class Service:
         """Serve until a client or a signal asks for the end."""
         await end_orphan(Path(self._places.pid_file))
         await end_orphan(Path(self._places.snapshot_pid_file))
+        risk = risk_of(self._places.home, os.environ) if sys.platform == "win32" else ""
+        if risk:
+            self._machine.warn(
+                f"{self._places.home}, where Isthmus keeps its files: {risk}. {ADVICE}"
+            )
         self._unfinished.clean([Path(record.disk) for record in self._registry.all()])
         server = await serve(self._places, self._new_client)
         log.info("service %s serves as process %d", VERSION, os.getpid())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -14,10 +15,12 @@ from service.distributions import DistributionManager, impossible_size
 from service.errors import ServiceError, is_full, of_vm
 from service.finishing import to_the_end
 from service.machine import Machine
+from service.placement import ADVICE, risk_of
 from service.registry import Record
 from service.unfinished import delete_disk
 from vm.disk import DiskFormat, convert_disk, disk_info, resize_disk
 from vm.errors import VmError
+from vm.files import replace
 from wire import failures
 from wire.agent import CheckDisk, FindUser, RootDescription, UserFound
 from wire.client import (
@@ -30,7 +33,7 @@ from wire.client import (
     SetSparse,
 )
 from wire.codec import Message
-from wire.common import Done
+from wire.common import NOTICE, Done
 
 _CHECK_TIMEOUT_S = 3600.0
 
@@ -50,6 +53,7 @@ class Management:
         async with self._stopped(record):
             if target.exists():
                 raise ServiceError(failures.DISTRO_EXISTS, f"{target} exists already")
+            warn_of_place(client, target)
             client.progress(f"Moving the disk of {record.name}")
             source = Path(record.disk)
             # The new place is registered before the old one is given up: a crash in between
@@ -120,6 +124,7 @@ class Management:
                 hint=f"`isthmus --import {request.name} DIRECTORY {path} --vhd` converts a copy.",
             )
         _require_file(path)
+        warn_of_place(client, path)
         identity = uuid.uuid4().hex
         record = await self._examine(client, request.name, identity, path)
         self._registry.add(record)
@@ -133,6 +138,7 @@ class Management:
         _require_file(source)
         identity = uuid.uuid4().hex
         target = self._distributions.disk_path(identity, request.location)
+        warn_of_place(client, target)
         client.progress(f"Converting {source.name}")
         with self._distributions.unfinished.making(target):
             with _vm_errors():
@@ -159,7 +165,7 @@ class Management:
                 qemu = await self._machine.find_qemu()
                 source = Path(record.disk)
                 await convert_disk(qemu, source, DiskFormat.QCOW2, part, target_format)
-                os.replace(part, target)
+                replace(part, target)
         return Done()
 
     async def _examine(self, client: Client, name: str, identity: str, path: Path) -> Record:
@@ -190,6 +196,13 @@ def _vm_errors() -> Iterator[None]:
         ) from None
     except VmError as error:
         raise of_vm(error) from error
+
+
+def warn_of_place(client: Client, path: Path) -> None:
+    """Tell a client what threatens a disk where it wants it."""
+    risk = risk_of(str(path), os.environ) if sys.platform == "win32" else ""
+    if risk:
+        client.progress(f"{path}: {risk}. {ADVICE}", unit=NOTICE)
 
 
 def _require_file(path: Path) -> None:

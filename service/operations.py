@@ -23,7 +23,7 @@ from service.errors import ServiceError
 from service.lifetimes import MACHINE, Lifetimes
 from service.link import AgentLink
 from service.machine import Machine
-from service.management import Management, judge
+from service.management import Management, judge, warn_of_place
 from service.network import Network
 from service.registry import Record
 from service.relay import CLIENT_SESSION, Relay
@@ -303,6 +303,7 @@ class Operations:
         identity = uuid.uuid4().hex
         keeps = wanted.is_fixed
         path = distributions.disk_path(identity, wanted.location)
+        warn_of_place(client, path)
         with distributions.unfinished.making(path):
             await distributions.create_disk(path, wanted.disk_bytes, is_fixed=keeps)
             async with distributions.mounted_disk(

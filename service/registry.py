@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from service.errors import ServiceError, is_full, no_default_distribution, unknown_distribution
-from vm.files import write_atomically
+from vm import files
 from wire import failures
 
 FORMAT_VERSION = 1
@@ -59,7 +59,7 @@ class Registry:
         self._records: tuple[Record, ...] = ()
         self._default = ""
         try:
-            text = path.read_text(encoding="utf-8")
+            text = files.read(path).decode("utf-8")
         except FileNotFoundError:
             return
         except OSError as error:
@@ -79,7 +79,7 @@ class Registry:
     def _set_aside(self, why: str) -> None:
         kept = self._path.with_name(f"{self._path.name}.damaged-{time.time_ns()}")
         try:
-            self._path.rename(kept)
+            files.replace(self._path, kept)
         except OSError as error:
             raise ServiceError(
                 failures.REGISTRY, f"{self._path} cannot be read ({why}) nor renamed ({error})"
@@ -161,7 +161,7 @@ class Registry:
         }
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_atomically(self._path, (json.dumps(body, indent=2) + "\n").encode())
+            files.write_atomically(self._path, (json.dumps(body, indent=2) + "\n").encode())
         except OSError as error:
             raise ServiceError(
                 failures.DISK_FULL if is_full(error) else failures.REGISTRY,

@@ -94,7 +94,7 @@ def _noted(note: Path) -> tuple[Path | None, bool]:
 
 def _unlink(path: Path) -> None:
     with contextlib.suppress(OSError):
-        path.unlink()
+        delete(path)
 
 
 def _remove(path: Path, own_directory: bool) -> None:

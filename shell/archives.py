@@ -13,12 +13,16 @@ import io
 import lzma
 import os
 import sys
+import time
 from collections.abc import Callable
 from typing import BinaryIO, cast
 
 from shell.failure import ClientError
 from wire import failures
 from wire.compression import MAGIC_BYTES, sniff
+
+_HELD_S, _HELD_RETRY_S = 3.0, 0.1
+"""How long a virus scanner may have a new file open, and how often to look (on Windows)."""
 
 _OPENERS: dict[str, Callable[[BinaryIO], object]] = {
     "gzip": gzip.open,
@@ -114,7 +118,7 @@ class ArchiveWriter:
         if self._temporary:
             os.fsync(self._raw.fileno())
             self._raw.close()
-            os.replace(self._temporary, self._path)
+            _replace(self._temporary, self._path)
             self._temporary = ""
 
     def abandon(self) -> None:
@@ -122,5 +126,18 @@ class ArchiveWriter:
         if self._temporary:
             with contextlib.suppress(OSError):  # what is buffered still cannot be written
                 self._raw.close()
-            os.unlink(self._temporary)
+            with contextlib.suppress(OSError):  # Windows: while a virus scanner looks at it
+                os.unlink(self._temporary)
             self._temporary = ""
+
+
+def _replace(source: str, target: str) -> None:
+    """os.replace, tried again on Windows while a virus scanner has the new file open."""
+    deadline = time.monotonic() + (_HELD_S if sys.platform == "win32" else 0)
+    while True:
+        try:
+            return os.replace(source, target)
+        except PermissionError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(_HELD_RETRY_S)

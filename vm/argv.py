@@ -8,6 +8,7 @@ default devices, no user configuration; the guest's console goes to a file.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -54,6 +55,9 @@ _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=d
 # virtio_irq_base) and fills them from the last one down, so that the fifth device gets interrupt
 # 8. The clock chip has it already, and the fifth device's driver fails with -EBUSY. Transport 3
 # is left free instead, which keeps the clock: under tcg it is where the guest learns the date.
+_FREED_PAGES = () if sys.platform == "win32" else ("free-page-reporting=on",)
+"""Pages the guest frees are given back to the host, as WSL does. QEMU for Windows cannot, and
+would complain of each of them."""
 _MMIO_BUSES = {"blk": 0, "serial": 1, "scsi": 2, "net": 4, "rng": 5, "balloon": 6}
 
 
@@ -224,8 +228,7 @@ def _virtio_devices(spec: MachineSpec, channels: Mapping[str, str]) -> list[str]
     argv += _network(spec)
     argv += ["-object", "rng-builtin,id=rng0"]
     argv += _device(spec, _Virtio("rng", ("rng=rng0",)))
-    # Pages the guest frees are given back to the host, as WSL does.
-    argv += _device(spec, _Virtio("balloon", ("free-page-reporting=on",)))
+    argv += _device(spec, _Virtio("balloon", _FREED_PAGES))
     return argv
 
 

@@ -11,8 +11,11 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 PRIVATE_MODE = 0o600
+
+T = TypeVar("T")
 
 PAUSES_S: Sequence[float] = (
     (0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6) if sys.platform == "win32" else ()
@@ -69,23 +72,47 @@ def delete(path: Path) -> None:
     patiently(path, lambda: path.unlink(missing_ok=True))
 
 
-def patiently(
-    path: Path, operation: Callable[[], None], pauses_s: Sequence[float] = PAUSES_S
-) -> None:
+def read(path: Path) -> bytes:
+    """The whole of a file; as patient as `replace`. Raises OSError."""
+    return patiently(path, path.read_bytes)
+
+
+def await_access(path: Path) -> None:
+    """Wait, as `replace` does, until `path` can be opened for writing. Raises OSError.
+
+    For files that another program is to open, whose errors say less.
+    """
+    patiently(path, lambda: path.open("r+b").close())
+
+
+def is_held(error: OSError) -> bool:
+    """Whether `error` may be another program's doing, and over soon. Pure.
+
+    open() tells no Windows error, only EACCES, which stands for all of them.
+    """
+    number = getattr(error, "winerror", None)
+    return number in _HELD if number is not None else error.errno == errno.EACCES
+
+
+def patiently(path: Path, operation: Callable[[], T], pauses_s: Sequence[float] = PAUSES_S) -> T:
     """Do `operation`, again after each of `pauses_s` while another program holds `path`.
 
-    Raises OSError: the operation's own, or that the file is held.
+    Returns what it returns. Raises OSError: the operation's own, or that the file is held.
     """
-    for pause_s in (*pauses_s, None):
+    for pause_s in pauses_s:
         try:
             return operation()
-        except PermissionError as error:
-            if getattr(error, "winerror", 0) not in _HELD:
+        except OSError as error:
+            if not is_held(error):
                 raise
-            if pause_s is None:
-                reason = "another program, perhaps a virus scanner, does not let go of it"
-                raise PermissionError(errno.EACCES, reason, str(path)) from error
             time.sleep(pause_s)
+    try:
+        return operation()
+    except OSError as error:
+        if not pauses_s or not is_held(error):
+            raise
+        reason = "another program, perhaps a virus scanner, does not let go of it"
+        raise PermissionError(errno.EACCES, reason, str(path)) from error
 
 
 def start_log(path: Path) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from vm.files import write_atomically
+from vm.files import delete, write_atomically
 
 _log = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ async def end_orphan(path: Path, *, deadline_s: float = 10.0) -> bool:
 
 def remove_pid_file(path: Path) -> None:
     """Remove `path`, if it is there. Raises OSError."""
-    path.unlink(missing_ok=True)
+    delete(path)
 
 
 def _end(process: psutil.Process, deadline_s: float) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Sequence
 
 from vm.disk import is_lock_failure
 from vm.errors import DiskError, DiskInUse, QmpOutcomeUnknown, QmpRefused
+from vm.files import await_access
 from vm.hotplug import AttachedDisk
 from vm.openable import openable
 from vm.qmp import DEFAULT_DEADLINE_S, Qmp
@@ -32,6 +34,7 @@ async def plug_in(
     deadline_s: for each command. Raises DiskInUse, DiskError; then nothing of it is left in
     QEMU. Raises QmpOutcomeUnknown; then something may be.
     """
+    await _await_access(disk)
     way = await _open_image(qmp, disk, ways, deadline_s)
     try:
         await qmp.device_add(disk.device_options(), deadline_s=deadline_s)
@@ -39,6 +42,23 @@ async def plug_in(
         await qmp.blockdev_del(disk.node_name)
         raise DiskError("attach", disk.path, error.description) from error
     return way
+
+
+async def _await_access(disk: AttachedDisk) -> None:
+    """On Windows: let a virus scanner finish with an image, for which QEMU would not wait.
+
+    Raises DiskError.
+    """
+    if sys.platform != "win32" or disk.read_only:
+        return
+    try:
+        await asyncio.to_thread(await_access, disk.path)
+    except FileNotFoundError:
+        return  # QEMU's own words are as good
+    except OSError as error:
+        detail = error.strerror or str(error)
+        hint = "End that program, or see whether you may write to the file."
+        raise DiskError("attach", disk.path, detail, hint=hint) from error
 
 
 async def unplug(qmp: Qmp, disk: AttachedDisk) -> None:

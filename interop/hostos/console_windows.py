@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
-import os
-import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from interop.hostos.contract import ConsoleSize, Output, Program
-from wire.winargs import quote_argument
+from interop.hostos.errors import HostError
+from wire.winargs import quote_argument, quote_program
 
 assert sys.platform == "win32"
+
+from interop.hostos.job_windows import Job  # noqa: E402 - only there on Windows
 
 log = logging.getLogger(__name__)
 
@@ -82,14 +84,50 @@ def _partial_character(data: bytes) -> bytes:
     return b""
 
 
+def _make_console(path: str, size: ConsoleSize) -> Any:
+    """A console that nothing runs on yet. Raises HostError."""
+    try:
+        from winpty import PTY, Backend, WinptyError
+    except ImportError as error:
+        raise _no_console(path, str(error)) from error
+    try:
+        return PTY(size.columns, size.rows, backend=Backend.ConPTY)
+    except WinptyError as error:
+        raise _no_console(path, str(error)) from error
+
+
+def _no_console(path: str, why: str) -> HostError:
+    return HostError(
+        f"there is no console for '{path}'" + (f": {why}" if why else ""),
+        hint="Consoles take Windows 10 1809 or newer, and the package pywinpty. A program whose "
+        "input comes from a pipe or a file, as in `echo | program.exe`, needs none.",
+        number=errno.EIO,
+    )
+
+
+def _spawn(
+    pty: Any, path: str, arguments: str, directory: str, environment: Mapping[str, str]
+) -> None:
+    """Start a program on the console `pty`. Raises HostError with the system's own words."""
+    from winpty import WinptyError
+
+    block = "".join(f"{name}={value}\0" for name, value in environment.items()) + "\0"
+    try:
+        # In quotes, else "C:\\Program Files\\x.exe" would be looked for at "C:\\Program.exe" first.
+        pty.spawn(quote_program(path), cmdline=arguments, cwd=directory, env=block)
+    except WinptyError as error:
+        raise HostError(f"'{path}' cannot be started: {error}") from error
+
+
 class ConsoleProcess:
     """Implements contract.WindowsProcess."""
 
     is_gui = False
     stderr = None
 
-    def __init__(self, pty: Any) -> None:
+    def __init__(self, pty: Any, job: Job) -> None:
         self._pty = pty
+        self._job = job
         self._loop = asyncio.get_running_loop()
         self._code: asyncio.Future[int] = self._loop.create_future()
         self._screen = _Screen()
@@ -102,19 +140,22 @@ class ConsoleProcess:
     async def start(
         cls, program: Program, directory: str, environment: dict[str, str]
     ) -> ConsoleProcess:
-        """Start a program on a console of its own. Raises OSError."""
-        from winpty import PTY, Backend, WinptyError
-
+        """Start a program on a console of its own. Raises HostError, OSError."""
         assert program.console is not None
         size = program.console
-        pty = PTY(size.columns, size.rows, backend=Backend.ConPTY)
-        arguments = "".join(f" {quote_argument(argument)}" for argument in program.arguments)
-        block = "".join(f"{name}={value}\0" for name, value in environment.items()) + "\0"
+        job = Job()
         try:
-            pty.spawn(program.path, cmdline=arguments, cwd=directory, env=block)
-        except WinptyError as error:
-            raise OSError(str(error)) from error
-        return cls(pty)
+            pty = _make_console(program.path, size)
+            # pywinpty makes one command line of the two, with a blank between them.
+            arguments = " ".join(map(quote_argument, program.arguments))
+            _spawn(pty, program.path, arguments, directory, environment)
+            if pty.pid:
+                with contextlib.suppress(OSError):  # it has just ended
+                    job.adopt(pty.pid)
+        except BaseException:
+            job.close()
+            raise
+        return cls(pty, job)
 
     def _read(self) -> None:
         """A thread: what is shown, until the console is closed."""
@@ -155,9 +196,7 @@ class ConsoleProcess:
 
     def kill(self) -> None:
         """As in contract.WindowsProcess."""
-        if not self._code.done() and self._pty.pid:
-            with contextlib.suppress(OSError):  # it has just ended
-                os.kill(self._pty.pid, signal.SIGTERM)  # TerminateProcess
+        self._job.terminate()
 
     def close_output(self, output: Output) -> None:
         """As in contract.WindowsProcess: a console goes on without anybody looking."""
@@ -165,3 +204,4 @@ class ConsoleProcess:
     def close(self) -> None:
         """As in contract.WindowsProcess. The pseudo console closes with its last reference."""
         self._pty.cancel_io()
+        self._job.close()

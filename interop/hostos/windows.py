@@ -6,7 +6,9 @@ Console programs are in a job object of their own, so that ending one ends what 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import errno
+import functools
 import os
 import subprocess
 import sys
@@ -57,6 +59,7 @@ class WindowsHost:
         environment = merge_environment(self._environment, program.environment)
         directory = program.directory or os.environ.get("SYSTEMDRIVE", "C:") + "\\"
         is_gui = is_gui_program(head)
+        _let_ctrl_c_through()
         try:
             if program.console is not None and not is_gui:
                 return await ConsoleProcess.start(program, directory, environment)
@@ -106,30 +109,43 @@ def _start_error(path: str, error: OSError) -> HostError:
     return ProgramNotFoundError(path, _ERRNOS.get(error.winerror or 0, errno.EINVAL))
 
 
+@functools.cache
+def _let_ctrl_c_through() -> None:
+    """Have the programs that this process starts hear Ctrl-C.
+
+    Whether a process ignores it is inherited, and the service was started so that it does: it
+    leads a process group (consoleapi.h, SetConsoleCtrlHandler; processthreadsapi.h).
+    """
+    ctypes.WinDLL("kernel32").SetConsoleCtrlHandler(None, False)
+
+
 async def _start_in_pipes(
     path: str, line: str, directory: str, environment: dict[str, str], is_gui: bool
 ) -> PipedProcess:
     # Not a process group of its own: such a one would ignore Ctrl-C (CREATE_NEW_PROCESS_GROUP).
     flags = 0 if is_gui else _CREATE_NO_WINDOW | _CREATE_SUSPENDED
-    process = windows_utils.Popen(
-        line,
-        executable=path,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=directory,
-        env=environment,
-        creationflags=flags,
-    )
-    job = None
-    if not is_gui:
-        job = Job()
-        try:
-            job.adopt_suspended(int(process._handle))  # type: ignore[attr-defined]
-        except OSError:
-            process.kill()
+    job = None if is_gui else Job()
+    try:
+        process = windows_utils.Popen(
+            line,
+            executable=path,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=directory,
+            env=environment,
+            creationflags=flags,
+        )
+        if job is not None:
+            try:
+                job.adopt_suspended(int(process._handle))  # type: ignore[attr-defined]
+            except OSError:
+                process.kill()
+                raise
+    except OSError:
+        if job is not None:
             job.close()
-            raise
+        raise
     loop = asyncio.get_running_loop()
     outputs = [await _Reading.open(process.stdout), await _Reading.open(process.stderr)]
     transport, protocol = await loop.connect_write_pipe(FlowControlMixin, process.stdin)
@@ -193,7 +209,8 @@ class PipedProcess:
         """
         if not self._code.done():
             argv = [sys.executable, "-I", "-m", "interop.hostos.interrupt_windows"]
-            subprocess.Popen([*argv, str(self._process.pid)], creationflags=_CREATE_NO_WINDOW)
+            argv.append(str(self._process.pid))
+            exit_code_of(subprocess.Popen(argv, creationflags=_CREATE_NO_WINDOW))
 
     def kill(self) -> None:
         """As in contract.WindowsProcess."""

@@ -23,6 +23,7 @@ from filelock import FileLock
 
 from tests.integration.cli_harness import PROGRESS
 from tests.wine.windows import TIMEOUT_S, Completed, Windows
+from tests.wine_harness import COMPILER
 from vm.image.cache import cache_directory
 
 HERE = Path(__file__).parent
@@ -137,6 +138,7 @@ class Installation:
     def install(self, fetched: Path, wheels: Path) -> None:
         """Unpack Python, and let pip install `isthmus` and the test tools."""
         shutil.copytree(fetched / "python", self.directory)
+        add_random_numbers(self.windows)
         # The embeddable Python reads its path from this file, which leaves packages out.
         (pth,) = self.directory.glob("python*._pth")
         pth.write_text(f"{pth.stem}.zip\n.\nLib\\site-packages\nimport site\n")
@@ -157,8 +159,17 @@ class Installation:
             )
 
 
+def add_random_numbers(windows: Windows) -> None:
+    """Give a Wine that has no bcryptprimitives.dll the part of it that our dependencies load."""
+    target = windows.unix_path(r"C:\windows\system32\bcryptprimitives.dll")
+    if not target.exists():
+        argv = [COMPILER, "-shared", "-O1", "-Wall", "-Werror", "-o", str(target)]
+        argv += [str(HERE / "bcryptprimitives.c"), "-ladvapi32"]
+        subprocess.run(argv, check=True, timeout=TIMEOUT_S)
+
+
 def require_wine() -> None:
-    """Raises RuntimeError where there is no Wine."""
-    for program in ("wine", "wineserver"):
+    """Raises RuntimeError where there is no Wine, or no compiler for its programs."""
+    for program in ("wine", "wineserver", COMPILER):
         if shutil.which(program, path=os.environ.get("PATH")) is None:
             raise RuntimeError(f"{program} is not installed (make test-packages)")

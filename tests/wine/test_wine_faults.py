@@ -14,7 +14,9 @@ import psutil
 import pytest
 
 from tests.integration.cli_harness import TINY, wait_until
+from tests.wine.conftest import PLACE
 from tests.wine.installation import Installation
+from tests.wine.windows import Completed
 from wire.client import Greeting
 from wire.codec import encode_message
 from wire.common import PROTOCOL_VERSION
@@ -147,6 +149,53 @@ def test_a_file_that_is_never_let_go_of_is_named(tiny: Installation) -> None:
     assert "distributions.json" in done.complaint
     assert "scanner" in done.complaint
     tiny.ok("--set-default", TINY)
+
+
+def test_a_disk_that_a_scanner_holds_is_waited_for(tiny: Installation) -> None:
+    disk = tiny.windows.unix_path(PLACE) / "ext4.qcow2"
+    tiny.ok("--terminate", TINY)
+    with held(tiny, disk, 1.0):
+        tiny.ok("-e", "true")
+    tiny.ok("--terminate", TINY)
+    with held(tiny, disk, 600):
+        done = tiny.run("-e", "true")
+    assert done.status != 0
+    assert "scanner" in done.complaint
+    tiny.ok("-e", "true")
+
+
+def test_two_users_have_an_isthmus_each(tiny: Installation) -> None:
+    """Services of two profiles run at once, and know nothing of each other's distributions."""
+    tiny.ok("-e", "true")
+    local = tiny.windows.drive_c / "users" / "Zweiter Benutzer" / "AppData" / "Local"
+    local.mkdir(parents=True)
+    # Wine gives the first program that it starts the profile of its Unix user, whatever is asked.
+    batch = tiny.windows.drive_c / "other.bat"
+    batch.write_text(
+        "@set USERPROFILE=C:\\users\\Zweiter Benutzer\r\n"
+        "@set LOCALAPPDATA=%USERPROFILE%\\AppData\\Local\r\n"
+        f'@set USERNAME=Zweiter\r\n@"{tiny.isthmus}" %*\r\n',
+        newline="",
+    )
+
+    def other(*args: str) -> Completed:
+        return tiny.windows.run("cmd", "/c", "C:\\other.bat", *args)
+
+    service = local / "isthmus" / "run" / "service"
+    try:
+        listed = other("--list")
+        assert listed.status != 0, "the other user has none"
+        assert TINY not in listed.text
+        theirs, ours = json.loads(service.read_text()), endpoint(tiny)
+        assert theirs["port"] != ours["port"]
+        assert theirs["token"] != ours["token"]
+        assert tiny.text("--list", "--quiet") == TINY
+        assert other("--shutdown").status == 0
+        assert tiny.text("-e", "echo", "still here") == "still here"
+    finally:
+        if service.exists():
+            pid = str(json.loads(service.read_text())["pid"])
+            tiny.windows.run("taskkill", "/f", "/pid", pid)
 
 
 def test_what_linux_serves_is_at_the_hosts_localhost(tiny: Installation) -> None:

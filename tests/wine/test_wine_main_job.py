@@ -16,7 +16,7 @@ import pytest
 
 from tests.integration.cli_harness import TINY
 from tests.wine.conftest import PLACE
-from tests.wine.installation import Installation
+from tests.wine.installation import ROOT, Installation
 
 pytestmark = pytest.mark.wine
 
@@ -102,6 +102,17 @@ def test_an_export_holds_what_was_imported(tiny: Installation, tiny_tar: Path) -
         for archive in (file, pipe):
             found = {member.name.removeprefix("./"): member.size for member in archive}
             assert wanted.items() <= found.items()
+
+
+def test_debians_signatures_are_checked_on_windows_too(installation: Installation) -> None:
+    """The unit tests of it, by this Windows's Python: a release without an image needs it."""
+    done = installation.windows.run(
+        *(installation.python, "-m", "pytest", "-q", "-p", "no:cacheprovider"),
+        "tests/unit/image/test_image_signature.py",
+        cwd=ROOT,
+    )
+    assert done.status == 0, done
+    assert b" passed" in done.stdout
 
 
 def test_a_shutdown_ends_the_machine_and_loses_nothing(tiny: Installation) -> None:

@@ -7,13 +7,16 @@ section 3 of the GNU General Public License, version 2, which the kernel and bus
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from vm.image.resolution import Pinned
+from vm.image.tree import File, Link, Tree
 
 _SPDX_ID = re.compile(r"[^A-Za-z0-9.-]")
 _SOURCE = re.compile(r"(?P<name>\S+)(?:\s+\((?P<version>[^)]+)\))?")
+_DOCUMENTS = "usr/share/doc"
+_MOST_LINKS = 4
 ARCHIVE_OF_SOURCES = "https://snapshot.debian.org/package"
 
 
@@ -39,6 +42,26 @@ def shipped(package: Pinned, control: dict[str, str]) -> Shipped:
     match = _SOURCE.fullmatch(control.get("source", package.name).strip())
     name, version = (match["name"], match["version"]) if match else (package.name, None)
     return Shipped(package, name, version or package.version)
+
+
+def copyright_file(name: str, documents: Mapping[str, Tree]) -> bytes | None:
+    """The copyright file of package `name` (Debian Policy, 12.5); None where there is none. Pure.
+
+    `documents` are the trees of all packages that there are, of /usr/share/doc at least. A package
+    may have a link there, to the directory of another one of the same source, instead of its own.
+    """
+    owner = name
+    for _ in range(_MOST_LINKS):
+        tree = documents.get(owner)
+        if tree is None:
+            return None
+        directory = tree.nodes.get(f"{_DOCUMENTS}/{owner}")
+        if isinstance(directory, Link):
+            owner = directory.target.rpartition("/")[2]
+            continue
+        found = tree.find(f"{_DOCUMENTS}/{owner}/copyright")
+        return found.data if isinstance(found, File) else None
+    return None
 
 
 def spdx_document(name: str, created: str, packages: Sequence[Shipped]) -> dict[str, object]:

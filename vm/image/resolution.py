@@ -6,6 +6,7 @@ asked for.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterable
@@ -136,3 +137,16 @@ def load(directory: Path, identity: str) -> Resolution | None:
     if resolution.id != identity or resolution.question != question():
         return None
     return resolution
+
+
+def find_source(directory: Path, described: str) -> Pinned | None:
+    """The kernel source that prints as `described`, from any resolution kept in `directory`.
+
+    A kernel of ours outlives the resolution that its source was found by.
+    """
+    for path in sorted(directory.glob("*.json")):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            source = Pinned(**json.loads(path.read_bytes())["source"])
+            if str(source) == described:
+                return source
+    return None

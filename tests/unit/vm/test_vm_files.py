@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vm.files import printable, read_tail, start_log, write_atomically
+from vm.files import is_held, patiently, printable, read_tail, start_log, write_atomically
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="POSIX modes and links")
 
@@ -28,6 +29,40 @@ def test_a_failed_write_leaves_the_old_content_and_nothing_else(tmp_path: Path) 
     with pytest.raises(OSError):
         write_atomically(target, b"x")  # a file cannot take a directory's place
     assert [path.name for path in tmp_path.iterdir()] == ["directory"]
+
+
+def windows_error(number: int) -> OSError:
+    """As Python raises it on Windows."""
+    error = PermissionError(errno.EACCES, "no")
+    error.winerror = number  # type: ignore[attr-defined, unused-ignore]
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "held"),
+    [
+        (windows_error(5), True),
+        (windows_error(32), True),
+        (windows_error(33), True),
+        (windows_error(3), False),
+        (PermissionError(errno.EACCES, "from open()"), True),
+        (FileNotFoundError(errno.ENOENT, "no"), False),
+    ],
+)
+def test_which_errors_may_pass_by_themselves(error: OSError, held: bool) -> None:
+    assert is_held(error) is held
+
+
+@pytest.mark.parametrize("failures", [0, 1, 2])
+def test_what_is_held_is_tried_again(failures: int) -> None:
+    errors = [windows_error(32)] * failures
+
+    def operation() -> str:
+        if errors:
+            raise errors.pop()
+        return "done"
+
+    assert patiently(Path("x"), operation, (0, 0)) == "done"
 
 
 @posix_only

@@ -46,10 +46,27 @@ def make_tar(path: Path) -> None:
             member = tarfile.TarInfo(name)
             member.size, member.mode = len(data), 0o755
             tar.addfile(member, io.BytesIO(data))
-        for applet in ("cat", "printf", "sh", "sha256sum", "sync"):
+        for applet in ("cat", "ln", "mv", "printf", "rm", "sh", "sha256sum", "sync"):
             member = tarfile.TarInfo(f"bin/{applet}")
             member.type, member.linkname = tarfile.SYMTYPE, "busybox"
             tar.addfile(member)
+
+
+def use_drive(directory: Path) -> None:
+    """Have Linux read, write, rename and remove in a directory of a Windows drive."""
+
+    def sh(line: str) -> bytes:
+        return isthmus("--cd", str(directory), "-e", "sh", "-ec", line)
+
+    (directory / "From Windows.txt").write_bytes(b"kept\n")
+    assert sh("cat 'from windows.TXT'") == b"kept\n"
+    sh("printf written > file; mv file 'a:b'; printf ' more' >> 'a:b'")
+    assert (directory / "a\uf03ab").read_bytes() == b"written more"
+    assert (
+        sh("exec 5<'a:b'; rm 'a:b'; cat <&5; ln -s From* link; cat link") == b"written morekept\n"
+    )
+    assert not (directory / "a\uf03ab").exists()
+    os.rename(directory, directory.with_name("renamed"))  # nothing is kept open
 
 
 def main() -> None:
@@ -61,6 +78,8 @@ def main() -> None:
         isthmus("--import", "tiny", str(directory / "tiny"), str(directory / "tiny.tar"))
         print(isthmus("--status").decode())
         isthmus("-e", "sh", "-c", "exit 42", status=42)
+        (directory / "drive").mkdir()
+        use_drive(directory / "drive")
         data = random.Random(1).randbytes(PIPE_BYTES)
         assert isthmus("-e", "cat", input=data) == data
         digest = isthmus("-e", "sha256sum", input=data).split()[0].decode()

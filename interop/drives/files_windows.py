@@ -15,7 +15,6 @@ from interop.drives.nodes import Node
 from interop.drives.ntstatus import linux_error
 from interop.drives.protocol import SetattrIn
 from interop.drives.replies import Attributes, FileSystem
-from interop.drives.tree_windows import Look
 from interop.drives.watches import Watcher
 
 assert sys.platform == "win32"
@@ -68,7 +67,7 @@ class WindowsFiles:
         """FORGET."""
         self.tree.forget(node, lookups)
 
-    def _told(self, node: Node, look: Look) -> Found:
+    def _told(self, node: Node, look: tree_windows.Look) -> Found:
         status = look.status
         mode, uid, gid, rdev = show(status.mode, look.stored, self.options)
         attributes = Attributes(
@@ -144,7 +143,6 @@ class WindowsFiles:
             wanted |= ntformats.READ_ONLY
         if not (present ^ wanted) & ntformats.READ_ONLY:
             return 0
-        self.tree.let_go(node)  # whoever writes from now on has to be allowed to
         return wanted or ntformats.NORMAL
 
     def read(self, node: int, offset: int, size: int) -> memoryview:

@@ -168,7 +168,25 @@ class Tree:
             raise linux_error(linuxerrno.EINVAL)
         # A reparse point that is no link has its content looked after by a driver, which has to
         # notice the open.
-        return self._kept(node, WRITE if write else READ, nt_windows.NON_DIRECTORY_FILE)
+        try:
+            return self._kept(node, WRITE if write else READ, nt_windows.NON_DIRECTORY_FILE)
+        except PermissionError:
+            if not write:
+                raise
+            return self._protected_file(node)
+
+    def _protected_file(self, node: Node) -> int:
+        """A handle for writing of a file that is read-only: the guest had it open before it was."""
+        with self.opened(node, nt_windows.WRITE_ATTRIBUTES) as handle:
+            before = nt_windows.status(handle).attributes
+            if not before & ntformats.READ_ONLY:
+                raise linux_error(linuxerrno.EACCES)
+            without = before & ~ntformats.READ_ONLY or ntformats.NORMAL
+            nt_windows.set_basic(handle, ntformats.basic(attributes=without))
+            try:
+                return self._kept(node, WRITE, nt_windows.NON_DIRECTORY_FILE)
+            finally:
+                nt_windows.set_basic(handle, ntformats.basic(attributes=before))
 
     def _kept(self, node: Node, access: int, options: int) -> int:
         now = time.monotonic()

@@ -19,6 +19,9 @@ _COMMAND = ("-I", "-X", "utf8", "-m", "interop.drives")
 _WANTS_PORT = "wants-port"
 """interop.drives.serving_windows.WANTS_PORT"""
 
+_START_S = 60.0
+"""For Python to start: a virus scanner may read all of it first."""
+
 OnLine = Callable[[str], None]
 """Gets each line of what the server says of itself."""
 
@@ -53,9 +56,13 @@ if sys.platform == "win32":
         child = await spawn(argv, on_line=on_first, is_fed=True)
         ended = asyncio.create_task(child.wait())
         try:
-            await asyncio.wait({asked, ended}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(
+                {asked, ended}, return_when=asyncio.FIRST_COMPLETED, timeout=_START_S
+            )
             if asked.done():
                 child.feed(port.share(asked.result()).hex().encode() + b"\n")
+            elif not ended.done():
+                raise OSError(f"the server did not start within {_START_S:g} s")
         except BaseException:
             child.kill()
             raise

@@ -253,7 +253,7 @@ class WindowsBackend(files_windows.WindowsFiles):
                 with contextlib.suppress(PermissionError):  # nobody could have it open either
                     fresh = self.tree.hold(node)
         try:
-            is_gone = self._remove_at(known, host, directory=directory)
+            is_gone, links = self._remove_at(known, host, directory=directory)
         except OSError:
             if node is not None and fresh:
                 self.tree.release(node)
@@ -263,16 +263,21 @@ class WindowsBackend(files_windows.WindowsFiles):
                 self.tree.gone(node)
             else:
                 self.tree.release(node)
-                self.tree.nodes.orphaned(node)
+                if links <= 1 or directory:
+                    self.tree.nodes.orphaned(node)
             self.tree.nodes.removed(known, host)
 
-    def _remove_at(self, parent: Node, host: bytes, *, directory: bool) -> bool:
-        """Remove what is at a name; whether that is gone at once (`nt_windows.remove`)."""
+    def _remove_at(self, parent: Node, host: bytes, *, directory: bool) -> tuple[bool, int]:
+        """Remove what is at a name.
+
+        Returns whether that is gone at once (`nt_windows.remove`), and how many names it had.
+        """
         handle = nt_windows.open_file(self.tree.directory(parent), ntformats.to_text(host), _REMOVE)
         try:
-            if (nt_windows.status(handle).kind == stat.S_IFDIR) != directory:
+            status = nt_windows.status(handle)
+            if (status.kind == stat.S_IFDIR) != directory:
                 raise linux_error(linuxerrno.ENOTDIR if directory else linuxerrno.EISDIR)
-            return nt_windows.remove(handle)
+            return nt_windows.remove(handle), status.links
         finally:
             nt_windows.close(handle)
 
@@ -303,8 +308,16 @@ class WindowsBackend(files_windows.WindowsFiles):
         if target is not None and target.kind == stat.S_IFREG:
             with contextlib.suppress(PermissionError):
                 fresh = self.tree.hold(target)
+        can_replace = not flags & RENAME_NOREPLACE
         try:
-            self._move(known, host, newknown, to_host(newname), not flags & RENAME_NOREPLACE)
+            try:
+                self._move(known, host, newknown, to_host(newname), can_replace)
+            except PermissionError:
+                if not fresh or target is None:
+                    raise
+                # This file system replaces nothing that is open, as what is held here is.
+                self.tree.release(target)
+                self._move(known, host, newknown, to_host(newname), can_replace)
         except OSError:
             if target is not None and fresh:
                 self.tree.release(target)

@@ -339,7 +339,8 @@ def set_eas(handle: int, values: dict[bytes, bytes]) -> bool:
     """Set extended attributes of a file opened with WRITE_EA; False where it can have none."""
     data, outcome = ntformats.eas(values), _IoStatus()
     result = _set_eas(handle, ctypes.byref(outcome), data, len(data))
-    if result in _WITHOUT_EAS:
+    # The handle has the right to: Wine means that there are none.
+    if result in _WITHOUT_EAS or result == ntstatus.ACCESS_DENIED:
         return False
     _check(result)
     return True

@@ -46,7 +46,7 @@ def test_the_backend_alone(installation: Installation) -> None:
     directory.mkdir()
     shutil.copy(BACKEND, directory)
     done = installation.windows.run(
-        *(installation.python, "-m", "pytest", "-q", "-p", "no:cacheprovider"),
+        *(installation.python, "-X", "utf8", "-m", "pytest", "-q", "-p", "no:cacheprovider"),
         *("--basetemp", "C:\\backend\\temp", f"C:\\backend\\{BACKEND.name}"),
         cwd=directory,
     )

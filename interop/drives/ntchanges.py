@@ -26,11 +26,14 @@ from interop.drives.changes import (
 from interop.drives.nodes import Node, NodeTable
 from interop.drives.ntformats import from_wide
 
+CHANGED = MODIFIED | ATTRIBUTES | WRITTEN
+"""The kind of what is only known to have changed."""
+
 _RECORD = Struct("<III")
 _KINDS = {
     1: CREATED,
     2: REMOVED,
-    3: MODIFIED | ATTRIBUTES | WRITTEN,
+    3: CHANGED,
     4: MOVED_FROM,
     5: MOVED_TO,
 }

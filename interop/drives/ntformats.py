@@ -40,6 +40,7 @@ ALL_SIZE = _ALL.size + 4
 _BASIC = Struct("<qqqqI4x")
 _ENTRY = Struct("<IIqqqqqqIIIBx24s2xq")
 _RENAME = Struct("<I4xQI")
+_RENAME_LEAST = 24
 _REPARSE = Struct("<IHH")
 _SYMLINK = Struct("<HHHHI")
 _MOUNT_POINT = Struct("<HHHH")
@@ -180,7 +181,8 @@ def parse_entries(data: bytes | memoryview) -> Iterator[DirectoryEntry]:
 def rename(directory: int, name: bytes, flags: int) -> bytes:
     """FILE_RENAME_INFORMATION and FILE_LINK_INFORMATION: `directory` is an open one's handle."""
     wide = to_wide(name)
-    return _RENAME.pack(flags, directory, len(wide)) + wide
+    # Never shorter than the structure with its padding: that is a mismatch of lengths.
+    return (_RENAME.pack(flags, directory, len(wide)) + wide).ljust(_RENAME_LEAST, b"\0")
 
 
 def _chain(parts: list[bytes]) -> bytes:

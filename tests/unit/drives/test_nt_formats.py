@@ -93,7 +93,9 @@ def test_entries_of_a_directory() -> None:
 
 def test_a_new_name() -> None:
     data = ntformats.rename(0x1122, "ä".encode(), 3)
-    assert data == struct.pack("<IxxxxQI", 3, 0x1122, 2) + "ä".encode("utf-16-le")
+    assert data == struct.pack("<IxxxxQI", 3, 0x1122, 2) + "ä".encode("utf-16-le") + bytes(2)
+    longer = ntformats.rename(0x1122, b"longer", 0)
+    assert longer == struct.pack("<IxxxxQI", 0, 0x1122, 12) + "longer".encode("utf-16-le")
 
 
 @given(st.text(st.characters(codec=None, exclude_characters="\0/\\")))

@@ -12,18 +12,18 @@ import logging
 import os
 import secrets
 import socket
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from interop.drives.errors import DriveError
 from interop.drives.metadata import Options
 from interop.drives.roots import CAN_SERVE, Root, find_roots
+from service.driveserver import start_server
 from service.errors import ServiceError
 from service.link import AgentLink
 from vm.errors import VmError
 from vm.machine import VirtualMachine
-from vm.process import ChildProcess, spawn
+from vm.process import ChildProcess
 from wire import failures
 from wire.agent import AnnounceDrive, DriveClosed, DriveOpened, EndDrive, OpenDrive
 from wire.client import MountedDrive
@@ -179,13 +179,11 @@ class Drives:
             drive.is_served = True
             drive.state = line
 
-        fd = drive.socket.fileno()
-        argv = [sys.executable, "-I", "-m", "interop.drives", "--fd", str(fd)]
-        argv += ["--root", drive.root.directory, f"--options={drive.request.options}"]
+        argv = ["--root", drive.root.directory, f"--options={drive.request.options}"]
         argv += ["--nonce", nonce, "--first-node", str((drive.incarnation << _NODES_BITS) + 2)]
         if drive.incarnation:
             argv.append("--recovering")
-        return await spawn(argv, pass_fds=[fd], on_line=on_line)
+        return await start_server(argv, drive.socket, on_line)
 
     async def _tell(self, request: AnnounceDrive | EndDrive) -> None:
         link = self._link()

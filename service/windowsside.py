@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from interop.dosdevices import UNIX_PREFIX
-from interop.drives.roots import CAN_SERVE
 from interop.hostos.contract import Host
 from interop.hostos.errors import HostError
 from wire.client import Run
@@ -51,8 +50,7 @@ class WindowsSide:
 def _directory(host: Host, request: Run) -> str:
     """The Windows path of where the client stands, "" if it is not to start there."""
     path = request.host_directory
-    # Without drives no Windows directory can be entered, and that is no news with each command.
-    if not path or request.directory or (sys.platform == "win32" and not CAN_SERVE):
+    if not path or request.directory:
         return ""
     # On Windows every path is; elsewhere `--cd C:\\Users` is, and "//x" is the host's own.
     if is_absolute(path) and not path.startswith("/"):

@@ -130,6 +130,11 @@ class ChildProcess:
         assert exit_code is not None
         return exit_code
 
+    def feed(self, data: bytes) -> None:
+        """Write a little to its standard input, which `spawn` has to have opened (`is_fed`)."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(data)
+
     def terminate(self) -> None:
         """Ask it to end (SIGTERM; on Windows the same as `kill`). Harmless after the end."""
         with contextlib.suppress(ProcessLookupError):
@@ -168,17 +173,19 @@ async def spawn(
     pass_fds: Sequence[int] = (),
     on_line: Callable[[str], None] | None = None,
     is_background: bool = False,
+    is_fed: bool = False,
 ) -> ChildProcess:
     """Start `argv` with standard error kept, and standard output discarded.
 
     pass_fds: descriptors it inherits under the same numbers (POSIX only). on_line: gets each
     line of standard output instead, from a program of ours, whose lines are short. is_background:
-    it runs when nothing else wants the processors. To be called on the main thread's event loop:
-    see `vm.process_posix`. Raises OSError if it cannot be started.
+    it runs when nothing else wants the processors. is_fed: its standard input is ours to write
+    (`ChildProcess.feed`) and ends with this process; else it has none. To be called on the main
+    thread's event loop: see `vm.process_posix`. Raises OSError if it cannot be started.
     """
     stdout = subprocess.DEVNULL if on_line is None else subprocess.PIPE
     transport, pipes = await _start(
-        argv, stdout=stdout, pass_fds=pass_fds, is_background=is_background
+        argv, stdout=stdout, pass_fds=pass_fds, is_background=is_background, is_fed=is_fed
     )
     return ChildProcess(argv, transport, pipes, on_line)
 
@@ -237,7 +244,12 @@ def clean_environment(inherited: Mapping[str, str]) -> dict[str, str]:
 
 
 async def _start(
-    argv: Sequence[str], *, stdout: int, pass_fds: Sequence[int], is_background: bool = False
+    argv: Sequence[str],
+    *,
+    stdout: int,
+    pass_fds: Sequence[int],
+    is_background: bool = False,
+    is_fed: bool = False,
 ) -> tuple[SubprocessTransport, _Pipes]:
     _log.info("starting: %s", shlex.join(argv))
     options = spawn_options(is_background=is_background)
@@ -248,7 +260,7 @@ async def _start(
         transport, pipes = await loop.subprocess_exec(
             lambda: _Pipes(loop),
             *argv,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if is_fed else subprocess.DEVNULL,
             stdout=stdout,
             stderr=subprocess.PIPE,
             env=clean_environment(os.environ),

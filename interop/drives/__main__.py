@@ -18,7 +18,7 @@ MALFORMED = 3
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m interop.drives", description=__doc__)
-    parser.add_argument("--fd", type=int, required=True, help="the port, a connected socket")
+    parser.add_argument("--fd", type=int, help="the port, a connected socket (POSIX hosts)")
     parser.add_argument("--root", required=True, help="the directory to serve")
     parser.add_argument("--options", default="", help="the mount's options, by commas")
     parser.add_argument("--nonce", required=True, help="what to greet with, in hexadecimal")
@@ -38,8 +38,12 @@ def main() -> int:
             from interop.drives.serving_posix import serve
 
             serve(arguments, options)
+        elif sys.platform == "win32":
+            from interop.drives.serving_windows import serve
+
+            serve(arguments, options)
         else:
-            raise DriveError("only Linux hosts can serve drives yet")
+            raise DriveError("only Linux and Windows hosts can serve drives")
     except (ProtocolError, VersionError) as error:
         print(error, file=sys.stderr)
         return MALFORMED

@@ -9,7 +9,14 @@ import stat
 import sys
 from pathlib import Path
 
-from interop.drives import files_posix, libc_posix, listing_posix, stored_posix, tree_posix
+from interop.drives import (
+    files_posix,
+    libc_posix,
+    listing,
+    listing_posix,
+    stored_posix,
+    tree_posix,
+)
 from interop.drives.backend import Caller, Emit, Found, Seen
 from interop.drives.changes import (
     ATTRIBUTES,
@@ -59,7 +66,7 @@ class PosixBackend(files_posix.PosixFiles):
         super().__init__(
             root, options, limits=limits, max_io=max_io, first_node=first_node, watcher=watcher
         )
-        self._listings: Cache[int, list[listing_posix.Entry]] = Cache(_LISTINGS, lambda _: None)
+        self._listings: Cache[int, list[listing.Entry]] = Cache(_LISTINGS, lambda _: None)
 
     def trim(self) -> None:
         """Close what is beyond the limits."""
@@ -328,7 +335,7 @@ class PosixBackend(files_posix.PosixFiles):
         if entries is None:
             entries = listing_posix.read(directory)
             self._listings.put(node, entries)
-        for entry in entries[listing_posix.after(entries, offset) :]:
+        for entry in entries[listing.after(entries, offset) :]:
             found = None
             if plus:
                 try:

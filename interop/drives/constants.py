@@ -130,3 +130,10 @@ XATTR_SIZE_MAX = 65536
 # Errors and flags cross the wire as Linux numbers them, whatever the host's own C library says.
 RENAME_NOREPLACE = 1
 RENAME_EXCHANGE = 2
+
+O_EXCL = 0o200
+O_TRUNC = 0o1000
+"""Flags of open(2) in CreateIn.flags (asm-generic/fcntl.h)."""
+
+SEEK_DATA, SEEK_HOLE = 3, 4
+"""What LSEEK asks for (linux/fs.h)."""

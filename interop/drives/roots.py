@@ -88,7 +88,7 @@ def wine_prefix(environment: Mapping[str, str]) -> str:
     return environment.get("WINEPREFIX") or os.path.join(environment.get("HOME", "/"), ".wine")
 
 
-CAN_SERVE = sys.platform == "linux"
+CAN_SERVE = sys.platform in ("linux", "win32")
 """Whether this host's drives can be mounted at all (interop.drives.__main__)."""
 
 

@@ -6,11 +6,10 @@ kernel was told, and that it has changed since, are sent in that order.
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from interop.drives import replies
+from interop.drives import linuxerrno, replies
 from interop.drives.backend import Backend, Caller, Found
 from interop.drives.constants import FSYNC_DATA_ONLY, WRITE_CACHE, WRITE_KILL_SUIDGID, Opcode
 from interop.drives.errors import ProtocolError
@@ -153,14 +152,14 @@ class Server:
         error = 0
         reply: Reply | None = b""
         if handler is None:
-            error = errno.ENOSYS
+            error = linuxerrno.ENOSYS
         else:
             try:
                 reply = handler(header, body)
             except OSError as failure:
-                error, reply = failure.errno or errno.EIO, b""
+                error, reply = failure.errno or linuxerrno.EIO, b""
             except OverflowError:  # an offset beyond what the host's calls can be given
-                error, reply = errno.EINVAL, b""
+                error, reply = linuxerrno.EINVAL, b""
         if reply is not None:
             head = replies.header(header.unique, len(reply), error)
             self._port.send([head, reply] if len(reply) else [head])
@@ -346,7 +345,7 @@ class Server:
         if not body.size:
             return replies.xattr_size(len(value))
         if len(value) > body.size:
-            raise OSError(errno.ERANGE, "the caller's room is too small")
+            raise OSError(linuxerrno.ERANGE, "the caller's room is too small")
         return value
 
     def _setxattr(self, header: Header, body: SetxattrIn) -> Reply:
@@ -363,4 +362,4 @@ def _caller(header: Header) -> Caller:
 
 
 def _refuse(header: Header, body: object) -> Reply:
-    raise OSError(errno.EROFS, "the drive is mounted read-only")
+    raise OSError(linuxerrno.EROFS, "the drive is mounted read-only")

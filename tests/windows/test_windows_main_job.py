@@ -57,6 +57,29 @@ def test_windows_programs_run_from_linux(installed: Installed) -> None:
     assert (done.returncode, done.stdout.strip()) == (7, b"Windows_NT")
 
 
+def test_a_directory_of_a_windows_drive_is_used_from_linux(installed: Installed) -> None:
+    directory = installed.directory / "drive"
+    directory.mkdir()
+
+    def sh(line: str) -> bytes:
+        return installed.ok("--cd", str(directory), "-e", "sh", "-ec", line)
+
+    (directory / "From Windows.txt").write_bytes(b"kept\n")
+    assert sh("cat 'from windows.TXT'") == b"kept\n"
+    sh("printf written > file; mv file 'a:b'; printf ' more' >> 'a:b'")
+    assert (directory / "a\uf03ab").read_bytes() == b"written more"
+    line = "exec 5<'a:b'; rm 'a:b'; cat <&5; ln -s From* link; cat link"
+    assert sh(line) == b"written morekept\n"
+    assert not (directory / "a\uf03ab").exists()
+    deadline = time.monotonic() + 10
+    while directory.exists():  # nothing in it is kept open for long
+        try:
+            os.rename(directory, directory.with_name("renamed"))
+        except PermissionError:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+
+
 def test_what_was_written_survives_a_killed_service(installed: Installed) -> None:
     installed.ok("-e", "sh", "-c", "echo kept > /root/kept; sync")
     subprocess.run(["taskkill", "/f", "/pid", installed.service_pid()], check=True)

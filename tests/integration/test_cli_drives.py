@@ -116,6 +116,31 @@ def test_unmounting_ends_the_server(cli: Isthmus, other: str) -> None:
     assert cli.text("-d", other, "cat /mnt/c/from-host") == "host"
 
 
+def test_drives_outlive_the_agent(cli: Isthmus) -> None:
+    """Another one finds the pumps that run, and those that ended while there was none."""
+    (cli.drive_c / "before").write_text("before\n")
+    assert cli.text("cat /mnt/c/before /mnt/d/*/none 2>/dev/null; true") == "before"
+    script = r"""
+        agent=$(pidof python3); kill -STOP $agent
+        for pump in $(pidof drive-pump); do
+            tr '\0' '\n' < /proc/$pump/cmdline | grep -qx /mnt/d && kill -9 $pump
+        done
+        kill -9 $agent
+    """
+    cli.run("--system", "-e", "sh", "-c", script)
+    wait_until(lambda: not servers(cli, cli.drive_d), "the end of the server without a pump")
+    assert cli.run("ls /mnt/d").returncode != 0
+    (server,) = servers(cli, cli.drive_c)
+    (cli.drive_c / "before").write_text("meanwhile\n")
+    wait_until(lambda: cli.text("cat /mnt/c/before") == "meanwhile", "the other drive to go on")
+    kill_and_wait(server)
+    wait_until(lambda: cli.run("cat /mnt/c/before").stdout == b"meanwhile\n", "another server")
+    cli.ok("-u", "root", "umount /mnt/c /mnt/d")
+    wait_until(lambda: not servers(cli, cli.drive_c), "the server to end with its mount")
+    cli.ok("--terminate", TINY)
+    assert cli.text("cat /mnt/c/before; test -d /mnt/d && echo both") == "meanwhile\nboth"
+
+
 def test_a_drive_that_is_unplugged(cli: Isthmus) -> None:
     """Its files fail, nothing hangs, and the other drives go on."""
     gone = cli.home / "wine" / "drive_e"

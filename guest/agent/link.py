@@ -198,7 +198,7 @@ class Link:
 
     @property
     def is_synchronised(self) -> bool:
-        """Whether the service listens: what is sent between a reset and the next preamble is lost."""
+        """Whether the service listens: what is sent after a reset, before it greets, is lost."""
         return self._scanner is None
 
     def when_writable(self, callback: Callable[[], None]) -> None:

@@ -67,8 +67,8 @@ class Ahead:
     """Decides what to send with the answers to a mount's READ and READDIR.
 
     `is_told` says whether changes on the host are reported now; only of what is in a directory
-    that is watched, and whose attributes the kernel keeps, anything is ever sent. `attributes` makes
-    the answer to GETATTR.
+    that is watched, and whose attributes the kernel keeps, anything is ever sent. `attributes`
+    makes the answer to GETATTR.
     """
 
     def __init__(

@@ -102,7 +102,7 @@ class _Target:
     def __call__(self, text: bytes) -> None:
         data = atheris.FuzzedDataProvider(text)
         options = _OPTIONS[data.ConsumeIntInRange(0, len(_OPTIONS) - 1)]
-        messages = []
+        messages: list[bytes] = []
         while data.remaining_bytes() and len(messages) < 40:
             messages.append(_message(data))
         backend = backend_posix.PosixBackend(self._root, options)

@@ -178,7 +178,8 @@ def test_npm_installs_and_node_watches(cli: Isthmus, tools: str) -> None:
     watch = f"cd /mnt/c/application; exec {NODE} --watch --watch-preserve-output main.js"
     with cli.started("-d", tools, "-e", "sh", "-c", watch) as started:
         lines = (line.decode() for line in started.stdout)
-        assert next(line for line in lines if line.startswith("small")) == f"small says one {boot}\n"
+        said = next(line for line in lines if line.startswith("small"))
+        assert said == f"small says one {boot}\n"
         (application / "word.js").write_text("module.exports = 'another';\n")
         said = next(line for line in lines if line.startswith("small"))
         assert said == f"small says another {boot}\n"

@@ -70,6 +70,7 @@ class Pump:
         message = self._ahead.take()
         if not message:
             return 0
+        length: int
         length, code, unique = struct.unpack_from("<IiQ", message)
         assert (length, code, unique) == (len(message), CODE, 0)
         at = 16

@@ -53,7 +53,7 @@ def test_write_append_truncate(drive: mounts.Mounted, here: Path) -> None:
 
 
 def test_direct_io(drive: mounts.Mounted, here: Path) -> None:
-    """O_DIRECT: what is on the host, whatever was read before; any place and length, and appended."""
+    """O_DIRECT: what is on the host, whatever was read before; at any place, of any length."""
     file = here / "file"
     file.write_bytes(b"a" * 10_000)
     fd = os.open(file, os.O_RDWR | os.O_DIRECT)

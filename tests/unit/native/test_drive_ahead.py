@@ -204,9 +204,10 @@ def test_a_real_server_sends_nothing_stale(drive: Drive) -> None:
         assert (there / name).read_text() == f"first {name}"
     for name in names:
         (directory / name).write_text(f"second {name}, longer")
-    for name in reversed(names):
-        path, text = there / name, f"second {name}, longer"
-        wait_for(lambda path=path, text=text: path.read_text() == text, f"the new {name}")
+    wait_for(
+        lambda: all((there / name).read_text() == f"second {name}, longer" for name in names),
+        "all that is new",
+    )
     (there / names[0]).write_text("the guest's")
     assert (directory / names[0]).read_text() == "the guest's"
     (directory / names[1]).unlink()

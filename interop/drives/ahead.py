@@ -11,6 +11,7 @@ it is ever out of date.
 from __future__ import annotations
 
 import stat
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from struct import Struct
@@ -31,6 +32,10 @@ _LARGEST = 32 << 10
 
 _ROOM, _ROOM_TRUSTED = 64 << 10, 256 << 10
 """Bytes of files in one message; the pump keeps up to 4 MiB, the oldest going first."""
+
+_PATIENCE_S = 0.02
+"""How long an answer that was asked for may wait for those that were not: the host's disk may be a
+slow one."""
 
 _DIRECTORIES = 64
 """Directories whose state is kept, those read from least recently going first."""
@@ -146,7 +151,8 @@ class Ahead:
     def _send(self, progress: _Progress, directory: Node, first: Node | None) -> None:
         room = _ROOM_TRUSTED if self._is_trusted() else _ROOM
         files = progress.rest(directory, first)
-        while files and room > 0:
+        deadline = time.monotonic() + _PATIENCE_S
+        while files and room > 0 and time.monotonic() < deadline:
             node = files.pop()
             if node.id in progress.read or node.parent is not directory:
                 continue

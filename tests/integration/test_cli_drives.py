@@ -118,6 +118,7 @@ def test_unmounting_ends_the_server(cli: Isthmus, other: str) -> None:
 
 def test_drives_outlive_the_agent(cli: Isthmus) -> None:
     """Another one finds the pumps that run, and those that ended while there was none."""
+    cli.run("--terminate", "other")  # where another test has started it
     (cli.drive_c / "before").write_text("before\n")
     assert cli.text("cat /mnt/c/before /mnt/d/*/none 2>/dev/null; true") == "before"
     script = r"""

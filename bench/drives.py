@@ -1,7 +1,8 @@
 """Drives against what else QEMU has to show a host's directory: virtio-9p, virtiofs; and ext4.
 
 All of them show the same tree to the same machine, in one run. A wrapper around QEMU adds the
-peers' devices to it, which is why it cannot be run on Windows.
+peers' devices to it, which is why it cannot be run on Windows. `python -m bench.drives ROUNDS
+SUBJECT…` measures a part.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import contextlib
 import io
 import os
 import random
+import select
 import shutil
 import statistics
 import subprocess
@@ -17,11 +19,11 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.harness import Isthmus
+from bench.harness import BIN, Isthmus
 
 _DIRECTORIES = 270
 _FILES = 3000
@@ -29,6 +31,7 @@ _UNTARRED = 600
 _READ_MIB = 100
 _WRITTEN_MIB = 50
 _ROUNDS = 3
+_EVENTS = 20
 _VIRTIOFSD = "/usr/lib/qemu/virtiofsd"
 
 _WRAPPER = """\
@@ -75,34 +78,30 @@ SUBJECTS = (
     EXT4,
 )
 
+
+@dataclass(frozen=True)
+class Row:
+    """One command, timed; `before` is done before each run of it, untimed."""
+
+    what: str
+    command: str
+    is_cold: bool = False
+    before: str = ""
+
+
 _TAR = "tar cf - {t}/tree/src 2>/dev/null | cat >/dev/null"
+_WRITE = f"dd if=/zeros of={{t}}/new/f bs=1M count={_WRITTEN_MIB} conv=fsync 2>/dev/null"
 _NEW = "rm -rf {t}/new; mkdir {t}/new; sync"
 ROWS = (
-    # what; the command; is it cold; what is done before, untimed
-    ("find, cold", "find {t}/tree >/dev/null", True, ""),
-    ("find, warm", "find {t}/tree >/dev/null", False, ""),
-    ("ls -lR, warm", "ls -lR {t}/tree >/dev/null", False, ""),
-    ("git status, warm", "git -C {t}/tree status --short", False, ""),
-    (
-        f"tar of {_FILES} files, cold",
-        "tar cf - {t}/tree/src 2>/dev/null | cat >/dev/null",
-        True,
-        "",
-    ),
-    (
-        f"tar of {_FILES} files, warm",
-        "tar cf - {t}/tree/src 2>/dev/null | cat >/dev/null",
-        False,
-        "",
-    ),
-    (f"untar {_UNTARRED} files", "tar xf /untar.tar -C {t}/new", False, _NEW),
-    (f"read {_READ_MIB} MiB, cold", "cat {t}/large >/dev/null", True, ""),
-    (
-        f"write {_WRITTEN_MIB} MiB and fsync",
-        f"dd if=/zeros of={{t}}/new/f bs=1M count={_WRITTEN_MIB} conv=fsync 2>/dev/null",
-        False,
-        _NEW,
-    ),
+    Row("find, cold", "find {t}/tree >/dev/null", is_cold=True),
+    Row("find, warm", "find {t}/tree >/dev/null"),
+    Row("ls -lR, warm", "ls -lR {t}/tree >/dev/null"),
+    Row("git status, warm", "git -C {t}/tree status --short"),
+    Row(f"tar of {_FILES} files, cold", _TAR, is_cold=True),
+    Row(f"tar of {_FILES} files, warm", _TAR),
+    Row(f"untar {_UNTARRED} files", "tar xf /untar.tar -C {t}/new", before=_NEW),
+    Row(f"read {_READ_MIB} MiB, cold", "cat {t}/large >/dev/null", is_cold=True),
+    Row(f"write {_WRITTEN_MIB} MiB and fsync", _WRITE, before=_NEW),
 )
 
 
@@ -201,8 +200,9 @@ def _virtiofsd(directory: Path, tree: Path) -> Iterator[str]:
 class Bench:
     """A machine with every subject in it."""
 
-    def __init__(self, isthmus: Isthmus) -> None:
+    def __init__(self, isthmus: Isthmus, tree: Path) -> None:
         self._isthmus = isthmus
+        self._tree = tree
 
     def script(self, text: str) -> str:
         """Run a script as root in the distribution; returns its output. Raises RuntimeError."""
@@ -218,35 +218,56 @@ class Bench:
         before, after = self.script(script).split()[-2:]
         return float(after) - float(before)
 
-    def measure(self, subject: Subject, command: str, is_cold: bool, before: str) -> float:
-        """The median of some runs of one row."""
+    def measure(self, subject: Subject, row: Row, rounds: int) -> float:
+        """The median of some runs of one row; the subject is mounted for it, and then no more."""
         root = "/e" if subject is EXT4 else "/t"
-        command, before = command.format(t=root), before.format(t=root)
+        command, before = row.command.format(t=root), row.before.format(t=root)
         durations = []
-        if not is_cold and not before:
-            self.script(command)
-        for _ in range(_ROUNDS):
-            if is_cold:
-                self.script(subject.unmount)
-                self.script(subject.mount)
-            if before:
-                self.script(before)
-            durations.append(self.time(command))
+        self.script(subject.mount)
+        try:
+            if not row.is_cold and not before:
+                # Twice: what the first changes, as times of access, the second asks for.
+                self.script(f"{command}; {command}")
+            for number in range(rounds):
+                if row.is_cold and number:
+                    self.script(subject.unmount)
+                    self.script(subject.mount)
+                if before:
+                    self.script(before)
+                durations.append(self.time(command))
+        finally:
+            self.script(subject.unmount)
         return statistics.median(durations)
 
-    def run(self, subject: Subject) -> list[float | None]:
-        """All rows; None for what cannot be done."""
-        figures: list[float | None] = []
-        self.script(subject.mount)
-        for what, command, is_cold, before in ROWS:
-            try:
-                figures.append(self.measure(subject, command, is_cold, before))
-                print(f"  {subject.name}: {what}: {figures[-1]:.2f} s", file=sys.stderr)
-            except RuntimeError as error:
-                print(f"  {subject.name}: {what}: {error}", file=sys.stderr)
-                figures.append(None)
-        self.script(subject.unmount)
-        return figures
+    def events(self) -> float:
+        """Milliseconds from a host program's new file to the line of who watches it in Linux."""
+        directory = self._tree / "events"
+        directory.mkdir()
+        self.script(OURS.mount)
+        durations: list[float] = []
+        with subprocess.Popen(
+            [BIN / "lx", "-u", "root", "-e", "inotifyd", "-", "/t/events:n"],
+            env=self._isthmus.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+        ) as watcher:
+            assert watcher.stdout is not None
+            number = 0
+            while not durations:  # until it watches
+                number += 1
+                (directory / f"first{number}").touch()
+                if select.select([watcher.stdout], [], [], 0.2)[0]:
+                    durations.append(0)
+            for number in range(_EVENTS):
+                time.sleep(0.1)  # alone: what comes at once is put together
+                began = time.perf_counter()
+                (directory / f"file{number}").touch()
+                while f"file{number}\n".encode() not in watcher.stdout.readline():
+                    pass
+                durations.append((time.perf_counter() - began) * 1000)
+            watcher.terminate()
+        self.script(OURS.unmount)
+        return statistics.median(durations[1:])
 
 
 @contextlib.contextmanager
@@ -281,32 +302,30 @@ def machine() -> Iterator[Bench]:
         isthmus.environment["PATH"] = f"{wrapper.parent}:{os.environ['PATH']}"
         isthmus.run("--import", "bench", str(home / "disk"), "-", input=rootfs(tree))
         try:
-            yield Bench(isthmus)
+            yield Bench(isthmus, tree)
         finally:
             isthmus.end()
 
 
-def bench_drives(only: tuple[str, ...] = ()) -> None:
-    """The table; `only` names subjects."""
+def bench_drives(only: Sequence[str] = (), rounds: int = _ROUNDS) -> None:
+    """The table; `only` names subjects. Each row is measured on all of them in turn."""
+    subjects = [subject for subject in SUBJECTS if not only or subject.name in only]
     with machine() as bench:
-        columns = {}
-        for subject in SUBJECTS:
-            if only and subject.name not in only:
-                continue
-            try:
-                columns[subject.name] = bench.run(subject)
-            except RuntimeError as error:
-                print(f"{subject.name} cannot be measured: {error}", file=sys.stderr)
-    print("\n### Drives\n\nSeconds; lower is better.\n")
-    print("| | " + " | ".join(columns) + " |")
-    print("| --- |" + " --- |" * len(columns))
-    for number, (what, *_) in enumerate(ROWS):
-        cells = [
-            "-" if (figure := column[number]) is None else f"{figure:.2f}"
-            for column in columns.values()
-        ]
-        print(f"| {what} | " + " | ".join(cells) + " |")
+        print("\n### Drives\n\nSeconds; lower is better.\n")
+        print("| | " + " | ".join(subject.name for subject in subjects) + " |")
+        print("| --- |" + " --- |" * len(subjects), flush=True)
+        for row in ROWS:
+            cells = []
+            for subject in subjects:
+                try:
+                    cells.append(f"{bench.measure(subject, row, rounds):.2f}")
+                except RuntimeError as error:
+                    print(f"{subject.name}: {row.what}: {error}", file=sys.stderr)
+                    cells.append("-")
+            print(f"| {row.what} | " + " | ".join(cells) + " |", flush=True)
+        if OURS in subjects:
+            print(f"\nA host program's new file to inotify in Linux: {bench.events():.0f} ms.")
 
 
 if __name__ == "__main__":
-    bench_drives(tuple(sys.argv[1:]))
+    bench_drives(sys.argv[2:], int(sys.argv[1]) if sys.argv[1:] else _ROUNDS)

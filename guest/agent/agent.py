@@ -133,6 +133,7 @@ class Agent:
                 running=tuple(self._distributions),
             )
         )
+        self._drives.tell_closed()
 
     def _reseed(self, request: messages.Reseed, reply: Reply) -> None:
         try:

@@ -48,6 +48,8 @@ class Drives:
         self._service = service
         self._owners: dict[str, str] = {}
         """Identities of distributions by port, of the pumps that run."""
+        self._untold: list[str] = []
+        """Ports whose mounts are over, which the service has not been told."""
         self._find_left()
 
     def mount_all(
@@ -226,9 +228,15 @@ class Drives:
                 print(f"agent: drive-pump {port} ended with status {status}", file=sys.stderr)
             _remove_files(port)
             self._owners.pop(port, None)
-            self._link.send_event(DriveClosed(port=port))
+            self._untold.append(port)
+            self.tell_closed()
 
         self._loop.watch(fd, READABLE, on_exit)
+
+    def tell_closed(self) -> None:
+        """Tell the service which mounts are over, as soon as it listens."""
+        while self._untold and self._link.is_synchronised:
+            self._link.send_event(DriveClosed(port=self._untold.pop()))
 
     def announce(self, port: str, nonce: str) -> None:
         """Tell a pump that another server is about to greet it. Raises AgentError."""
@@ -248,7 +256,7 @@ class Drives:
                 self.end(port)
 
     def _find_left(self) -> None:
-        """Follow the pumps that an earlier agent has left."""
+        """Follow the pumps that an earlier agent has left; those that ended since are closed."""
         if not os.path.isdir(DIRECTORY):
             return
         for name in os.listdir(DIRECTORY):
@@ -258,9 +266,13 @@ class Drives:
             try:
                 with open(f"{DIRECTORY}/{name}") as file:
                     pid, owner = file.read().split()
+                # Its number may be another program's by now.
+                if os.path.basename(os.readlink(f"/proc/{pid}/exe")) != os.path.basename(PUMP):
+                    raise ProcessLookupError(errno.ESRCH, "the pump has ended")
                 self._follow(port, int(pid), owner)
             except (OSError, ValueError):
                 _remove_files(port)
+                self._untold.append(port)
 
 
 def prepare() -> None:

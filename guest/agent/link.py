@@ -196,6 +196,11 @@ class Link:
         """Whether the host takes less than the agent has; then streams wait in their pipes."""
         return bool(self._queue)
 
+    @property
+    def is_synchronised(self) -> bool:
+        """Whether the service listens: what is sent after a reset, before it greets, is lost."""
+        return self._scanner is None
+
     def when_writable(self, callback: Callable[[], None]) -> None:
         """Call `callback` once when the link is no longer congested."""
         self._waiters.append(callback)

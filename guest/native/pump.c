@@ -2,6 +2,7 @@
 
 #include "bytes.h"
 #include "io.h"
+#include "pump_ahead.h"
 #include "pump_control.h"
 #include "pump_helper.h"
 #include "pump_notify.h"
@@ -62,6 +63,7 @@ void pump_lose_server(struct pump *pump)
         /* INIT comes once in the life of a file system: the next server will answer it. */
         if (pump->is_init_answered || unique != init_unique(pump))
             refuse(pump, unique, EIO);
+    ahead_clear(&pump->ahead);
     pump->port.in_start = pump->port.in_end = 0;
     pump->port.out_length = pump->port.out_sent = 0;
 }
@@ -94,7 +96,15 @@ static int note_request(struct pump *pump)
     }
     if (is_answered(header.opcode) && !flight_add(&pump->flight, header.unique))
         return EXIT_NO_MEMORY;
-    return STILL_RUNNING;
+    return ahead_note_request(&pump->ahead, pump->port.out) ? STILL_RUNNING : EXIT_NO_MEMORY;
+}
+
+/* What is to be in the stream before the request in `out`. */
+static void put_first(struct port *port, size_t at, const unsigned char *message, size_t length)
+{
+    memmove(port->out + at + length, port->out + at, port->out_length - at);
+    memcpy(port->out + at, message, length);
+    port->out_length += length;
 }
 
 static void put_helper_first(struct pump *pump)
@@ -103,11 +113,14 @@ static void put_helper_first(struct pump *pump)
     struct port *port = &pump->port;
     size_t at = 0;
 
+    if (ahead_say_used(&pump->ahead, port->out, message)) {
+        put_first(port, 0, message, AHEAD_USED_BYTES);
+        at += AHEAD_USED_BYTES;
+    }
+
     for (ssize_t got; at + sizeof message <= PORT_SPARE_BYTES &&
                       (got = recv(pump->helper, message, sizeof message, MSG_DONTWAIT)) > 0;) {
-        memmove(port->out + at + (size_t)got, port->out + at, port->out_length - at);
-        memcpy(port->out + at, message, (size_t)got);
-        port->out_length += (size_t)got;
+        put_first(port, at, message, (size_t)got);
         at += (size_t)got;
     }
 }
@@ -132,6 +145,8 @@ static int take_request(struct pump *pump)
             refuse(pump, header.unique, EIO);
         return STILL_RUNNING;
     }
+    if (ahead_answer(&pump->ahead, pump->device, port->out, (size_t)got))
+        return STILL_RUNNING;
     port->out_length = (size_t)got;
     int status = note_request(pump);
     /* What the helper has sent before it made this very request has to be before it. */
@@ -149,6 +164,7 @@ static int take_reply(struct pump *pump, const unsigned char *message, size_t le
 
     if (is_init && pump->is_init_answered)
         return STILL_RUNNING;
+    ahead_note_reply(&pump->ahead, unique);
     if (!flight_remove(&pump->flight, unique))
         return STILL_RUNNING; /* the kernel never asked, or no longer waits */
     if (is_init)
@@ -185,8 +201,12 @@ static int take_message(struct pump *pump, const unsigned char *message, size_t 
     memcpy(&header, message, sizeof header);
     if (header.unique != 0)
         return take_reply(pump, message, length, header.unique);
-    if (header.error < PUMP_HELPER_CODE)
+    if (header.error == AHEAD_CODE)
+        return ahead_take(&pump->ahead, message, length) ? STILL_RUNNING : EXIT_MALFORMED;
+    if (header.error < PUMP_HELPER_CODE) {
+        ahead_note_notification(&pump->ahead, message, length);
         return take_notification(message, length);
+    }
     /* A helper that has no room is one that the server does not wait for, as it ought to. */
     bool taken = send(pump->helper, message, length, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
     return taken ? STILL_RUNNING : EXIT_MALFORMED;

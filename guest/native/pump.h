@@ -7,6 +7,7 @@
 #ifndef ISTHMUS_PUMP_H
 #define ISTHMUS_PUMP_H
 
+#include "pump_ahead.h"
 #include "pump_flight.h"
 #include "pump_port.h"
 
@@ -35,6 +36,7 @@ struct pump {
     int helper;  /* where messages that are not the kernel's go and come from (pump_helper.h) */
     struct port port;
     struct flight flight;
+    struct ahead ahead;
     unsigned char marker[PUMP_MARKER_BYTES]; /* the preamble of the server that was announced */
     unsigned char init[PUMP_INIT_BYTES];     /* the kernel's INIT request */
     size_t init_length;                      /* 0 until it has come */

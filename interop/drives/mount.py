@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from interop.drives.ahead import Ahead
 from interop.drives.backend import Backend
 from interop.drives.changes import ATTRIBUTES, Change, Report
 from interop.drives.coherence import Decision, foreign
@@ -59,7 +60,8 @@ class Mount:
     """Serves `backend`, whose directories are `watches`, over `port`; the caller closes all.
 
     `source` reports changes; without one, or while it lost some, the mount is limited. With
-    `has_replayer` there is somebody in the guest who makes Linux watchers hear of them.
+    `has_replayer` there is somebody in the guest who makes Linux watchers hear of them; with
+    `takes_ahead` the other end takes answers that nobody has asked for yet, as pumps do.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Mount:
         *,
         on_state: OnState = lambda state, text: None,
         has_replayer: bool = False,
+        takes_ahead: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.server = Server(port, backend, options, lifetime_s=LIFETIME_S)
@@ -88,6 +91,11 @@ class Mount:
             if has_replayer
             else None
         )
+        if takes_ahead and source is not None:
+            server = self.server
+            server.ahead = Ahead(
+                watches.nodes, backend, lambda: server.kept_lifetime_s == KEPT_S, server.attributes
+            )
 
     def serve(self) -> None:
         """Answer requests until the mount ends. Raises what Server.serve() does."""

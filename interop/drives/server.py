@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from interop.drives import linuxerrno, replies
+from interop.drives import ahead, linuxerrno, replies
 from interop.drives.backend import Backend, Caller, Found
 from interop.drives.constants import FSYNC_DATA_ONLY, WRITE_CACHE, WRITE_KILL_SUIDGID, Opcode
 from interop.drives.errors import ProtocolError
@@ -114,6 +114,8 @@ class Server:
         self.diverted: Mapping[int, Handler] = {}
         self.helper: Callable[[Header, memoryview], None] | None = None
         """What is told of requests whose opcode is HELPER; the kernel makes none."""
+        self.ahead: ahead.Ahead | None = None
+        """What decides which answers are sent before they are asked for."""
         self.kept_lifetime_s = kept_lifetime_s
         self.agreement: replies.Agreement | None = None
         self._port = port
@@ -144,6 +146,10 @@ class Server:
             if self.helper is not None:
                 self.helper(header, request[HEADER_SIZE:])
             return
+        if header.opcode == ahead.CODE:
+            if self.ahead is not None:
+                self.ahead.used(request[HEADER_SIZE:])
+            return
         if self.agreement is None and header.opcode != Opcode.INIT:
             raise ProtocolError("before INIT", opcode=header.opcode)
         handler = self._handlers.get(header.opcode)
@@ -162,7 +168,8 @@ class Server:
                 error, reply = linuxerrno.EINVAL, b""
         if reply is not None:
             head = replies.header(header.unique, len(reply), error)
-            self._port.send([head, reply] if len(reply) else [head])
+            before = self.ahead.take() if self.ahead is not None else b""
+            self._port.send([part for part in (before, head, reply) if part])
         self._backend.trim()
 
     def _table(self, options: Options) -> dict[int, Handler]:
@@ -287,6 +294,8 @@ class Server:
         return self.entry(self._backend.link(body.oldnodeid, header.nodeid, body.name))
 
     def _read(self, header: Header, body: ReadIn) -> Reply:
+        if self.ahead is not None:
+            self.ahead.read(header.nodeid, body.offset)
         return self._backend.read(header.nodeid, body.offset, min(body.size, MAX_WRITE))
 
     def _write(self, header: Header, body: WriteIn) -> Reply:
@@ -306,18 +315,23 @@ class Server:
     def _list(self, header: Header, body: ReadIn, *, plus: bool) -> Reply:
         room = min(body.size, _MOST_LISTED)
         parts: list[bytes] = []
+        end = 0
 
         def emit(name: bytes, ino: int, kind: int, following: int, found: Found | None) -> bool:
-            nonlocal room
+            nonlocal room, end
             room -= replies.dirent_size(name, plus=plus)
             if room < 0:
+                end = 0
                 return False
+            end = following
             if plus:
                 parts.append(replies.NO_ENTRY if found is None else self.entry(found))
             parts.append(replies.dirent(ino, following, kind, name))
             return True
 
         self._backend.readdir(header.nodeid, body.offset, plus, emit)
+        if end and self.ahead is not None:
+            self.ahead.listed(header.nodeid, end)
         return b"".join(parts)
 
     def _fsync(self, header: Header, body: FsyncIn) -> Reply:

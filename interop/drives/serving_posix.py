@@ -42,6 +42,7 @@ def serve(arguments: Namespace, options: Options) -> None:
             watcher,
             on_state=_tell_state,
             has_replayer=True,
+            takes_ahead=True,
         )
         mount.serve()
 

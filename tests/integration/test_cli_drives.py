@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import subprocess
 from pathlib import Path
 
 import psutil
@@ -17,7 +15,6 @@ from tests.integration.cli_harness import (
     RootTar,
     kill_and_wait,
     make_tiny,
-    require,
     wait_until,
 )
 
@@ -109,44 +106,6 @@ def test_status_shows_every_mount(cli: Isthmus) -> None:
     assert "Drive C:\\ at /mnt/c of tiny: watching" in cli.text("--status")
 
 
-def test_git_works_on_a_drive(cli: Isthmus, tmp_path: Path) -> None:
-    """A clone, a commit in it, a checkout of what the host has committed."""
-    git = shutil.which("git")
-    require(git is not None, "the test puts the host's git into a distribution")
-    tar = RootTar(tmp_path / "git.tar").add_system()
-    listed = subprocess.run(["ldd", str(git)], check=True, capture_output=True, text=True).stdout
-    for path in {str(git), *(word for word in listed.split() if word.startswith("/"))}:
-        tar.add(f".{path}", Path(path).read_bytes(), mode=0o755)
-    for name in ("git-upload-pack", "git-receive-pack"):
-        tar.link(f"./bin/{name}", str(git))
-    repository = cli.drive_c / "repository"
-    repository.mkdir()
-
-    def on_host(*arguments: str) -> None:
-        identity = ["-c", "user.name=h", "-c", "user.email=h@h"]
-        subprocess.run(["git", "-C", str(repository), *identity, *arguments], check=True)
-
-    on_host("init", "-q")
-    for number in range(40):
-        (repository / f"file{number}").write_text(f"{number}\n")
-    on_host("add", ".")
-    on_host("commit", "-qm", "first")
-    script = r"""
-        export HOME=/tmp; git config --global safe.directory '*'
-        git config --global user.name g; git config --global user.email g@g
-        cd /mnt/c; git clone -q --template= --no-local repository clone; cd clone
-        test -z "$(git status --porcelain)"
-        cat /proc/sys/kernel/random/boot_id > boot; git add boot; git commit -qm second
-        git push -q origin HEAD:from-guest; git log -1 --format=%H
-    """
-    with cli.having("git", tar.close()):
-        commit = cli.text("-d", "git", "-u", "root", "-e", "sh", "-ec", script)
-        on_host("merge", "-q", commit)
-        boot = cli.text("cat /proc/sys/kernel/random/boot_id")
-        assert (repository / "boot").read_text() == f"{boot}\n"
-        assert cli.text("-d", "git", "cat /mnt/c/repository/file7 /mnt/c/clone/file7") == "7\n7"
-
-
 def test_unmounting_ends_the_server(cli: Isthmus, other: str) -> None:
     cli.ok("-d", other, "cat /mnt/c/from-host")
     before = len(servers(cli, cli.drive_c))
@@ -155,6 +114,32 @@ def test_unmounting_ends_the_server(cli: Isthmus, other: str) -> None:
     assert cli.text("cat /mnt/c/from-host") == "host"
     cli.ok("--terminate", other)
     assert cli.text("-d", other, "cat /mnt/c/from-host") == "host"
+
+
+def test_drives_outlive_the_agent(cli: Isthmus) -> None:
+    """Another one finds the pumps that run, and those that ended while there was none."""
+    cli.run("--terminate", "other")  # where another test has started it
+    (cli.drive_c / "before").write_text("before\n")
+    assert cli.text("cat /mnt/c/before /mnt/d/*/none 2>/dev/null; true") == "before"
+    script = r"""
+        agent=$(pidof python3); kill -STOP $agent
+        for pump in $(pidof drive-pump); do
+            tr '\0' '\n' < /proc/$pump/cmdline | grep -qx /mnt/d && kill -9 $pump
+        done
+        kill -9 $agent
+    """
+    cli.run("--system", "-e", "sh", "-c", script)
+    wait_until(lambda: not servers(cli, cli.drive_d), "the end of the server without a pump")
+    assert cli.run("ls /mnt/d").returncode != 0
+    (server,) = servers(cli, cli.drive_c)
+    (cli.drive_c / "before").write_text("meanwhile\n")
+    wait_until(lambda: cli.text("cat /mnt/c/before") == "meanwhile", "the other drive to go on")
+    kill_and_wait(server)
+    wait_until(lambda: cli.run("cat /mnt/c/before").stdout == b"meanwhile\n", "another server")
+    cli.ok("-u", "root", "umount /mnt/c /mnt/d")
+    wait_until(lambda: not servers(cli, cli.drive_c), "the server to end with its mount")
+    cli.ok("--terminate", TINY)
+    assert cli.text("cat /mnt/c/before; test -d /mnt/d && echo both") == "meanwhile\nboth"
 
 
 def test_a_drive_that_is_unplugged(cli: Isthmus) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from interop.drives import backend_posix
+from interop.drives import ahead, backend_posix
 from interop.drives.constants import MAJOR, Opcode
 from interop.drives.errors import ProtocolError, VersionError
 from interop.drives.metadata import Options
@@ -24,7 +24,7 @@ if sys.platform == "win32":
 assert sys.platform != "win32"
 
 _HEADER = struct.Struct("<IIQQIIIH2x")
-_OPCODES = st.sampled_from([*sorted(DECODERS), 0, 99, CODE])
+_OPCODES = st.sampled_from([*sorted(DECODERS), 0, 99, CODE, ahead.CODE])
 _NAMES = st.sampled_from(
     [b"a", b"b", b"new", b"link", b"..", b".", b"", b"a/b", b"\xff", b"x" * 300]
 )
@@ -104,6 +104,9 @@ def test_any_conversation_is_answered_or_ends_the_mount(
     port = Replay(messages)
     try:
         mount = Mount(port, backend, options, backend.watches, None, has_replayer=True)
+        mount.server.ahead = ahead.Ahead(
+            backend.watches.nodes, backend, lambda: True, mount.server.attributes
+        )
         mount.serve()
     except (ProtocolError, VersionError):
         pass

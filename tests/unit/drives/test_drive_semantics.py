@@ -52,6 +52,29 @@ def test_write_append_truncate(drive: mounts.Mounted, here: Path) -> None:
     assert on_host(drive, file).read_bytes() == b"x"
 
 
+def test_direct_io(drive: mounts.Mounted, here: Path) -> None:
+    """O_DIRECT: what is on the host, whatever was read before; at any place, of any length."""
+    file = here / "file"
+    file.write_bytes(b"a" * 10_000)
+    fd = os.open(file, os.O_RDWR | os.O_DIRECT)
+    try:
+        assert os.pread(fd, 10_001, 0) == b"a" * 10_000
+        assert os.pread(fd, 7, 9_996) == b"aaaa"
+        on_host(drive, file).write_bytes(b"host" * 3_000)
+        assert os.pread(fd, 8, 4_096) == b"hosthost"
+        assert os.pwrite(fd, b"guest", 4_097) == 5
+    finally:
+        os.close(fd)
+    assert on_host(drive, file).read_bytes()[4_095:4_104] == b"thguestst"
+    assert file.read_bytes() == on_host(drive, file).read_bytes()
+    fd = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_DIRECT)
+    try:
+        os.write(fd, b"end")
+    finally:
+        os.close(fd)
+    assert on_host(drive, file).read_bytes()[12_000:] == b"end"
+
+
 def test_exclusive_creation(here: Path) -> None:
     (here / "file").touch()
     with pytest.raises(FileExistsError):
@@ -353,6 +376,53 @@ def test_a_read_only_drive(tmp_path: Path) -> None:
                 change()
             assert raised.value.errno == errno.EROFS
         assert os.listdir(drive.root) == ["file"]
+
+
+@pytest.mark.parametrize("case", ["off", "dir", "force"])
+def test_case_is_the_hosts(tmp_path: Path, case: str) -> None:
+    """A POSIX host tells names apart by case, whatever was asked for; so nothing is ever merged."""
+    with mounts.mounted(tmp_path, f"case={case}") as drive:
+        (drive.root / "File").write_text("host")
+        (drive.path / "file").write_text("guest")
+        (drive.path / "FILE").mkdir()
+        assert sorted(os.listdir(drive.path)) == ["FILE", "File", "file"]
+        assert (drive.path / "File").read_text() == "host"
+        assert (drive.root / "file").read_text() == "guest"
+
+
+def test_links_are_as_they_were_made(tmp_path: Path) -> None:
+    """`symlinkroot` is for the absolute links of Windows hosts: a POSIX host's lead as they say."""
+    with mounts.mounted(tmp_path, "symlinkroot=/drives/") as drive:
+        os.symlink("/etc/hosts", drive.path / "guests")
+        os.symlink("/usr/bin", drive.root / "hosts")
+        os.symlink("../up", drive.path / "relative")
+        assert os.readlink(drive.root / "guests") == "/etc/hosts"
+        assert os.readlink(drive.path / "guests") == "/etc/hosts"
+        assert os.readlink(drive.path / "hosts") == "/usr/bin"
+        assert os.readlink(drive.root / "relative") == "../up"
+
+
+@pytest.mark.parametrize(
+    ("options", "directory", "file"),
+    [
+        ("", 0o777, 0o777),
+        ("umask=22", 0o755, 0o755),
+        ("fmask=111", 0o777, 0o666),
+        ("dmask=77", 0o700, 0o777),
+        ("umask=2,dmask=20,fmask=117", 0o755, 0o660),
+        ("umask=777", 0, 0),
+    ],
+)
+def test_masks(tmp_path: Path, options: str, directory: int, file: int) -> None:
+    with mounts.mounted(tmp_path, options) as drive:
+        (drive.root / "host").touch()
+        (drive.path / "guest").touch(0o600)
+        (drive.path / "directory").mkdir(0o700)
+        os.chmod(drive.path / "guest", 0o640)
+        assert stat.S_IMODE(drive.path.stat().st_mode) == directory
+        assert stat.S_IMODE((drive.path / "directory").stat().st_mode) == directory
+        assert stat.S_IMODE((drive.path / "host").stat().st_mode) == file
+        assert stat.S_IMODE((drive.path / "guest").stat().st_mode) == file
 
 
 def test_metadata_is_stored_as_wsl_does(tmp_path: Path) -> None:

@@ -118,6 +118,42 @@ def test_what_linux_serves_is_at_localhost(cli: Isthmus, address: str) -> None:
     wait_until(lambda: port not in forwards(cli), "the end of its row")
 
 
+PEER = SERVER.replace("connection, _ =", "connection, peer =").replace(
+    "sendall(boot_id)",
+    "sendall(f'{peer[0]} {connection.getpeername()[0]}'.encode())",
+)
+"""Answers each connection with where it comes from, asked of the kernel in two ways."""
+
+
+@pytest.mark.parametrize(
+    ("address", "peer"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("0.0.0.0", "127.0.0.1"),
+        ("::", "::ffff:127.0.0.1"),
+        ("::1", "::1"),
+    ],
+)
+def test_who_comes_from_the_host_comes_from_localhost(
+    cli: Isthmus, address: str, peer: str
+) -> None:
+    """Servers are open to localhost that are closed to others: databases, debuggers."""
+    with server(cli, address, program=PEER) as port:
+        wait_until(lambda: ask(port), "the forward")
+        assert ask(port).decode() == f"{peer} {peer}"
+
+
+def test_who_has_connected_to_the_host_knows_it(cli: Isthmus) -> None:
+    """The other way round the address stays: who asks might connect to it again."""
+    script = """
+import socket, sys
+print(socket.create_connection(("10.0.2.2", int(sys.argv[1])), 20).getpeername()[0])
+"""
+    with host_server(b"the host") as port:
+        command = ("--system", "-e", "python3", "-c", script, str(port))
+        assert cli.text(*command) == "10.0.2.2"
+
+
 def test_a_distributions_server(cli: Isthmus) -> None:
     """busybox's, in a distribution; one connection, then it has ended."""
     with cli.started("-d", TINY, "-e", "nc", "-l", "-p", "4721", "-e", "uname", "-r") as command:
@@ -158,22 +194,32 @@ def test_datagrams(cli: Isthmus, address: str, port: int) -> None:
                 client.send(f"{round}{name}".encode())
             for name, client in zip("ab", clients, strict=True):
                 assert client.recv(100) == f"{round}{name}".encode() + expected
+        if has_ipv6():
+            with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as client:
+                client.connect(("::1", number))
+                client.settimeout(20)
+                client.send(b"six")
+                assert client.recv(100) == b"six" + expected
         assert f"{number}/udp" in cli.text("--status")
     wait_until(lambda: f"{number}/udp" not in cli.text("--status"), "the end of the forward")
 
 
 def test_nothing_is_bound_but_loopback(cli: Isthmus) -> None:
     """The host's own socket table, of QEMU and of the service."""
-    with server(cli, "0.0.0.0") as port:
+    with server(cli, "0.0.0.0") as port, server(cli, "0.0.0.0", 4732, ECHO) as udp_port:
         wait_until(lambda: forwards(cli).get(port) == "", "the forward")
-        bound = [
-            connection.laddr
+        wait_until(lambda: f"{udp_port}/udp" in cli.text("--status"), "the forward of datagrams")
+        sockets = [
+            connection
             for process in (cli.service(), machine(cli))
             for connection in process.net_connections("inet")
-            if connection.status == psutil.CONN_LISTEN
         ]
+        bound = [socket.laddr for socket in sockets if socket.status == psutil.CONN_LISTEN]
         assert port in {address.port for address in bound}
         assert {address.ip for address in bound} <= {"127.0.0.1", "::1"}
+        # Other datagram sockets are QEMU's for what Linux has asked the world.
+        ours = {each.laddr.ip for each in sockets if each.laddr.port == udp_port}
+        assert "127.0.0.1" in ours <= {"127.0.0.1", "::1"}
 
 
 def test_a_taken_port_is_reported_and_had_when_it_is_free(cli: Isthmus) -> None:
@@ -255,9 +301,10 @@ def test_a_new_agent_learns_all_forwards(cli: Isthmus) -> None:
 
 
 @contextlib.contextmanager
-def host_server(word: bytes, port: int = 0) -> Iterator[int]:
+def host_server(word: bytes, address: str = "127.0.0.1") -> Iterator[int]:
     """A server of the host's: says its word to everybody."""
-    with socket.create_server(("127.0.0.1", port)) as listener:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.create_server((address, 0), family=family) as listener:
 
         def serve() -> None:
             with contextlib.suppress(OSError):
@@ -337,6 +384,10 @@ def test_settings(fresh: Isthmus) -> None:
         assert is_refused(4725)
         address = ("ip", "-6", "address", "show", "dev", "eth0")
         wait_until(lambda: " fec0:" in fresh.text("--system", "-e", *address), "an IPv6 address")
+        if has_ipv6():
+            with host_server(b"the host", address="::1") as host_port:
+                heard = connect_inside(fresh, "--system", address="fec0::2", port=host_port)
+                assert heard == b"the host"
         kill_and_wait(fresh.service())
     with server(fresh, "0.0.0.0") as port:
         wait_until(lambda: ask(port), "the forward, by another service")

@@ -8,7 +8,7 @@ import logging
 import socket
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 
 from service.diskfailures import disk_failed
@@ -93,6 +93,11 @@ class DistributionManager:
         except (ServiceError, StopIteration) as error:
             # It has been unregistered meanwhile, or the setup will have to be run again.
             log.error("the end of %s's first run was not recorded: %s", event.identity, error)
+
+    def on_resumed(self, running: Iterable[str]) -> None:
+        """The machine goes on with distributions that ran when it was suspended."""
+        for identity in running:
+            self._note(identity, runs=True)
 
     def on_machine_ended(self) -> None:
         """No distribution runs without the machine."""
@@ -209,6 +214,9 @@ class DistributionManager:
 
     async def _stop_locked(self, identity: str, grace_ms: int) -> None:
         link = self._machine.link
+        if link is None and self._machine.is_suspended:
+            # It may run in there, on a disk that nobody else may write to until it is stopped.
+            link = await self._machine.ensure_running(lambda *progress: None)
         if link is None:
             return
         await self._machine.check_not_stalled()

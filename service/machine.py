@@ -453,7 +453,8 @@ class Machine:
     async def _go_on(self, vm: VirtualMachine, link: AgentLink, watch: AgentWatch) -> None:
         """Have a machine that was not saved run as if nothing had been."""
         if vm.is_dying:
-            return  # `_watch_end` tells
+            self._warn("the virtual machine ended unexpectedly while it was being suspended")
+            return
         try:
             if vm.qmp.pause_requested:
                 await vm.qmp.cont()

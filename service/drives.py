@@ -30,7 +30,6 @@ from wire.agent import AnnounceDrive, DriveClosed, DriveOpened, EndDrive, OpenDr
 from wire.client import MountedDrive
 from wire.codec import from_json_object, to_json_object
 from wire.common import Done
-from wire.errors import MessageError
 from wire.preamble import NONCE_BYTES
 
 log = logging.getLogger(__name__)
@@ -227,21 +226,13 @@ class Drives:
                 self._serve(drive)
 
     async def resume(self, notes: tuple[str, ...], ports: Mapping[str, socket.socket]) -> None:
-        """Serve the mounts of a machine that goes on; `ports` are all that are plugged in.
-
-        Raises ServiceError if the notes are none of `rest`.
-        """
+        """Serve the mounts of a machine that goes on; `ports` are all that are plugged in."""
         left = dict(ports)
         self._plugged = len(ports)
         for note in notes:
-            try:
-                port, nonce, incarnation, body = json.loads(note)
-                request = from_json_object(OpenDrive, body)
-                sock = left.pop(port)
-            except (ValueError, TypeError, KeyError, MessageError) as error:
-                raise ServiceError(
-                    failures.DRIVE, f"a saved drive cannot be read: {error}"
-                ) from None
+            port, nonce, incarnation, body = json.loads(note)
+            request = from_json_object(OpenDrive, body)
+            sock = left.pop(port)
             drive = Drive(port, sock, request, Root("", ""), incarnation=incarnation, nonce=nonce)
             drive.is_served = True
             self._drives[port] = drive

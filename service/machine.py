@@ -348,6 +348,8 @@ class Machine:
                 await add_modules(vm, link, settings, self._warn)
         except BaseException:
             await vm.shutdown()
+            if started.memory is not None:
+                started.memory.close()
             raise
         self._vm, self._link, self._agent_watch = vm, link, started.agent_watch
         self._memory = started.memory
@@ -464,6 +466,7 @@ class Machine:
             self._on_greeted(vm, link)
             self._state = MachineState.RUNNING
         except (VmError, ServiceError):
+            self._warn("the virtual machine could neither be suspended nor go on, and has ended")
             await vm.shutdown(deadlines=FORCED)
             raise
 

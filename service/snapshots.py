@@ -209,7 +209,7 @@ class Snapshots:
                 await wait_opened(events, vm)
                 link.port_opened()
                 await link.wait_synchronised()
-                await rehearse(link)
+                await rehearse(link, has_network=vm.spec.network is not None)
                 await wait_idle(vm.pid)
                 link.reset()
                 await wait_opened(events, vm)

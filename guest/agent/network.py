@@ -44,15 +44,16 @@ class Network:
             self._tell_address()
         else:
             etc.write_resolv_conf(request.search)
-        self._ports.stop()
         if request.forward:
             self._loopback.open()
             self._ports.start()
+        else:
+            self._ports.stop()
         self._mirror_localhost(request.mode == MIRRORED)
 
     def drop(self) -> None:
         """The link has lost its state: there is nobody to tell."""
-        self._ports.stop()
+        self._ports.rest()
 
     def _on_address(self, address: str) -> None:
         self._address = address

@@ -9,6 +9,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 import pytest
@@ -37,10 +38,18 @@ suspendOnIdle=true
 PROGRAM = """\
 secret=$(head -c 16 /dev/urandom | sha256sum | cut -c1-16)
 i=0
-while :; do i=$((i+1)); echo "$$ $secret $i" > /tmp/said.new; mv /tmp/said.new /tmp/said; sleep 0.1
+while :; do i=$((i+1)); echo "$$ $secret $i" > $0.new; mv $0.new $0; sleep 0.1
 done
 """
-"""What only it knows is in its memory alone."""
+"""What only it knows is in its memory alone. It says it in the file that is its name."""
+
+
+class Program(NamedTuple):
+    """One that runs in the background."""
+
+    file: str
+    pid: str
+    secret: str
 
 
 class Suspender(Isthmus):
@@ -54,16 +63,17 @@ class Suspender(Isthmus):
         """Wait until the machine has been saved, and QEMU is gone."""
         wait_until(lambda: self.saved.is_dir() and not self.qemus(), "a suspended machine")
 
-    def start_program(self) -> tuple[str, str]:
-        """Have PROGRAM run in the background; its process id, and its secret."""
-        line = f"rm -f /tmp/said; setsid sh -c '{PROGRAM}' > /dev/null 2>&1 < /dev/null & "
-        self.run(line + "until [ -e /tmp/said ]; do sleep 0.1; done", timeout=BOOT_TIMEOUT_S)
-        pid, secret, _ = self.said()
-        return pid, secret
+    def start_program(self) -> Program:
+        """Have PROGRAM run in the background."""
+        file = f"/tmp/said-{time.time_ns()}"
+        line = f"setsid sh -c '{PROGRAM}' {file} > /dev/null 2>&1 < /dev/null & "
+        self.run(line + f"until [ -e {file} ]; do sleep 0.1; done", timeout=BOOT_TIMEOUT_S)
+        pid, secret, _ = self.said(file)
+        return Program(file, pid, secret)
 
-    def said(self) -> list[str]:
-        """What PROGRAM has said last."""
-        return self.run("cat /tmp/said", timeout=BOOT_TIMEOUT_S).stdout.decode().split()
+    def said(self, file: str) -> list[str]:
+        """What a program has said last: its process id, its secret, a number that grows."""
+        return self.run(f"cat {file}", timeout=BOOT_TIMEOUT_S).stdout.decode().split()
 
     def logged(self, pattern: str) -> int:
         return len(re.findall(pattern, (self.home / "logs" / "service.log").read_text()))
@@ -83,11 +93,11 @@ def suspender(tmp_path_factory: pytest.TempPathFactory, tiny_tar: Path) -> Itera
         suspender.end()
 
 
-def goes_on(suspender: Suspender, program: tuple[str, str]) -> None:
+def goes_on(suspender: Suspender, program: Program) -> None:
     """The program is the one that was started, and works."""
-    pid, secret, number = suspender.said()
-    assert (pid, secret) == program, suspender.logs()
-    wait_until(lambda: int(suspender.said()[2]) > int(number), "a higher number")
+    pid, secret, number = suspender.said(program.file)
+    assert (pid, secret) == (program.pid, program.secret), suspender.logs()
+    wait_until(lambda: int(suspender.said(program.file)[2]) > int(number), "a higher number")
 
 
 def test_programs_drives_ports_and_the_clock_go_on(suspender: Suspender) -> None:

@@ -21,6 +21,7 @@ from service.timezone import host_timezone
 from service.unfinished import Unfinished, delete_disk
 from vm.disk import create_disk
 from vm.errors import VmError
+from vm.machine import VirtualMachine
 from wire import failures
 from wire.agent import (
     DistributionStarted,
@@ -144,7 +145,7 @@ class DistributionManager:
         self, record: Record, report: Report
     ) -> tuple[AgentLink, tuple[str, ...]]:
         """Boot the machine and start a distribution as needed; the link, and warnings."""
-        link = await self._machine.ensure_running(report)
+        link = await self._machine.ensure_running(report, lambda vm: self._plug_in(record, vm))
         if record.identity in self._running:
             return link, ()
         async with self.exclusively(record.identity):
@@ -186,9 +187,13 @@ class DistributionManager:
                 hint=f"Put it back, or `isthmus --unregister {record.name}` forgets it.",
             )
         try:
-            await vm.attach_disk(path, record.identity, keeps_space=record.keeps_space)
+            await self._plug_in(record, vm)
         except VmError as error:
             raise of_vm(error) from error
+
+    async def _plug_in(self, record: Record, vm: VirtualMachine) -> None:
+        """Plug a distribution's disk into a machine. Raises VmError."""
+        await vm.attach_disk(Path(record.disk), record.identity, keeps_space=record.keeps_space)
 
     def _is_plugged(self, identity: str) -> bool:
         return any(disk.serial == identity for disk in self._machine.vm.disks)

@@ -24,7 +24,7 @@ from service.link import AgentLink, Answerers
 from service.machinespec import machine_spec, with_kernel
 from service.settings import Settings, SettingsFile
 from service.snapshots import Snapshots
-from service.starting import AGENT_PORT, FORCED, Started, Starter
+from service.starting import AGENT_PORT, FORCED, Early, Started, Starter
 from service.suspension import Suspension
 from vm.cache import JsonCache
 from vm.errors import VmError
@@ -162,10 +162,11 @@ class Machine:
         """What runs, if anything does."""
         return None if self._vm is None else self._vm.spec
 
-    async def ensure_running(self, report: Report) -> AgentLink:
+    async def ensure_running(self, report: Report, early: Early | None = None) -> AgentLink:
         """The link to a running machine, which is booted if there is none. Raises ServiceError.
 
         The boot belongs to all who wait for it: that one of them gives up does not end it.
+        `early`: of whoever comes first, may be done beside the start; else it is not done.
         """
         await self._settle()
         await self.check_not_stalled()
@@ -174,7 +175,7 @@ class Machine:
                 await self._agent_watch.keep_time()
             return self._link
         if self._starting is None:
-            self._starting = asyncio.create_task(self._start())
+            self._starting = asyncio.create_task(self._start(early))
             self._starting.add_done_callback(self._on_started)
         starting = self._starting
         self._reports.append(report)
@@ -263,25 +264,25 @@ class Machine:
         notices, self._notices = self._notices, ()
         return notices
 
-    async def _start(self) -> AgentLink:
+    async def _start(self, early: Early | None) -> AgentLink:
         async with self._lock:
             if self._state is MachineState.RUNNING and self._link is not None:
                 return self._link  # it was to be suspended, and goes on
             self._state = MachineState.STARTING
             try:
-                link = await self._start_locked(self._report)
+                link = await self._start_locked(self._report, early)
             except BaseException:
                 self._state = MachineState.STOPPED
                 raise
             self._state = MachineState.RUNNING
             return link
 
-    async def _start_locked(self, report: Report) -> AgentLink:
+    async def _start_locked(self, report: Report, early: Early | None) -> AgentLink:
         try:
             qemu = await self.find_qemu()
             image = await self.prepare_image(report)
             try:
-                return await self._boot(qemu, image, report)
+                return await self._boot(qemu, image, report, early)
             except BootFailure as error:
                 if not error.is_images_fault:
                     raise
@@ -291,7 +292,7 @@ class Machine:
                     raise
                 log.error("%s did not boot, going back to the one before: %s", image, error)
                 report(f"The new kernel {image.release} does not boot; going back", 0, 0, "")
-                return await self._boot(qemu, await self.prepare_image(report), report)
+                return await self._boot(qemu, await self.prepare_image(report), report, early)
         except VmError as error:
             code = failures.IMAGE_FAILED if isinstance(error, ImageError) else failures.VM_FAILED
             raise of_vm(error, code) from error
@@ -311,7 +312,9 @@ class Machine:
 
         return await run_apart(prepare, tell)
 
-    async def _boot(self, qemu: Qemu, image: BootImage, report: Report) -> AgentLink:
+    async def _boot(
+        self, qemu: Qemu, image: BootImage, report: Report, early: Early | None
+    ) -> AgentLink:
         settings = self.settings.current()
         if settings.kernel is not None:
             image = with_kernel(image, settings.kernel)
@@ -330,7 +333,7 @@ class Machine:
             console_copy=writable_console(settings.console_file, self._warn),
             spare_ports=SPARE_PORTS,
         )
-        started = await self._starter.start(settings, spec)
+        started = await self._starter.start(settings, spec, early)
         if started.is_booted:
             if settings.kernel is None:
                 await asyncio.to_thread(confirm_boot, image)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,11 @@ AGENT_PORT = "org.isthmus.agent"
 
 FORCED = Deadlines(quit_s=5.0, terminate_s=3.0)
 """For a user who does not want to wait. No rung loses what was written for good."""
+
+
+Early = Callable[[VirtualMachine], Awaitable[None]]
+"""What somebody wants done to a machine of which there is no more than QEMU. Raises nothing that
+matters: it is tried again where it has failed."""
 
 
 @dataclass
@@ -82,11 +87,17 @@ class Starter:
         self._warn = warn
         self._follow = follow
 
-    async def start(self, settings: Settings, spec: MachineSpec) -> Started:
-        """Start a machine in the quickest way there is. Raises VmError, ServiceError."""
+    async def start(
+        self, settings: Settings, spec: MachineSpec, early: Early | None = None
+    ) -> Started:
+        """Start a machine in the quickest way there is. Raises VmError, ServiceError.
+
+        `early` is done beside the greeting of one that wakes: its guest has another processor. To
+        one that boots it is done later, not in the middle of the firmware's search for disks.
+        """
         return (
             await self._resume(settings, spec)
-            or await self._wake(settings, spec)
+            or await self._wake(settings, spec, early)
             or await self._boot(settings, spec)
         )
 
@@ -117,7 +128,9 @@ class Starter:
         log.info("the suspended virtual machine goes on")
         return Started(saved.vm, link, agent_watch, saved.memory, resumed=saved.notes)
 
-    async def _wake(self, settings: Settings, spec: MachineSpec) -> Started | None:
+    async def _wake(
+        self, settings: Settings, spec: MachineSpec, early: Early | None
+    ) -> Started | None:
         """Go on from a snapshot; None if there is none, or it does not work."""
         entry = await self._snapshots.find(settings, spec)
         if entry is None:
@@ -127,7 +140,8 @@ class Starter:
             try:
                 link, agent_watch = await self._connect(sleeper.vm, settings)
                 await sleeper.wake()
-                await agent_watch.greet(WAKE_TIMEOUT_S, is_awakened=True)
+                async with _beside(early, sleeper.vm):
+                    await agent_watch.greet(WAKE_TIMEOUT_S, is_awakened=True)
             except BaseException:
                 await sleeper.vm.shutdown(deadlines=FORCED)
                 sleeper.memory.close()
@@ -177,3 +191,16 @@ class Starter:
         )
         self._follow(agent_watch.follow_port())
         return link, agent_watch
+
+
+@contextlib.asynccontextmanager
+async def _beside(early: Early | None, vm: VirtualMachine) -> AsyncIterator[None]:
+    """Have `early` done meanwhile, and to its end."""
+    task = None if early is None else asyncio.ensure_future(early(vm))
+    try:
+        yield
+    finally:
+        if task is not None:
+            await asyncio.wait({task})
+            if not task.cancelled() and task.exception() is not None:
+                log.info("to be done later: %s", task.exception())

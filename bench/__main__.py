@@ -9,6 +9,7 @@ import psutil
 from bench.boot import bench_boot
 from bench.commands import bench_exec, bench_pipes, bench_terminal
 from bench.drives import bench_drives
+from bench.footprint import bench_footprint
 from bench.harness import isthmus
 from bench.interop import bench_interop
 from bench.net import bench_net
@@ -19,6 +20,7 @@ def main() -> None:
     memory_gib = psutil.virtual_memory().total / 2**30
     print(f"{psutil.cpu_count()} processors, {memory_gib:.0f} GiB, {platform.platform()}")
     bench_boot()
+    bench_footprint()
     with isthmus() as subject:
         subject.run("--install")
         bench_exec(subject)

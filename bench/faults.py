@@ -16,22 +16,27 @@ import contextlib
 import io
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
-from bench.harness import BIN, Isthmus, tiny_rootfs
+from bench.harness import BIN, WAKEFUL, Isthmus, tiny_rootfs
+from vm.image.cache import cache_directory
 
 VICTIMS = ("client", "qemu", "service", "agent", "init")
-ACTIVITIES = ("idle", "command", "start", "boot", "import", "export")
+ACTIVITIES = (
+    "idle", "command", "start", "boot", "import", "export", "save", "suspend", "resume"
+)  # fmt: skip
+SUSPENDING = "[wsl2]\nvmIdleTimeout=300\n[experimental]\nsuspendOnIdle=true\n"
 NAME = "tiny"
 IMPORTED = "imported"
 
@@ -66,13 +71,23 @@ class Plan:
     """When to kill, as a part of the time that the activity may take: 0 to 1."""
 
 
-def plan_round(seed: int, number: int) -> Plan:
+def plan_round(seed: int, number: int, activities: Sequence[str] = ACTIVITIES) -> Plan:
     """The choices of round `number`. Pure."""
     chooser = random.Random(f"{seed}:{number}")
-    return Plan(number, chooser.choice(ACTIVITIES), chooser.choice(VICTIMS), chooser.random())
+    return Plan(number, chooser.choice(activities), chooser.choice(VICTIMS), chooser.random())
 
 
-_DURATION_S = {"idle": 0.2, "command": 1.5, "start": 1.5, "boot": 6.0, "import": 4.0, "export": 2.0}
+_DURATION_S = {
+    "idle": 0.2,
+    "command": 1.5,
+    "start": 1.5,
+    "boot": 6.0,
+    "import": 4.0,
+    "export": 2.0,
+    "save": 4.0,
+    "suspend": 2.0,
+    "resume": 2.0,
+}
 """About how long each activity takes here: the range of moments."""
 
 
@@ -128,6 +143,25 @@ class Subject:
             raise Fault(f"{arguments} ended with {done.returncode}: {done.stderr!r}")
         return done.stdout
 
+    # -- saved machines ------------------------------------------------------------------------
+
+    def save(self) -> None:
+        """Have the machine that later ones start from saved anew. Raises Fault."""
+        self.expect("--shutdown")
+        for entry in (cache_directory() / "entries").glob("snapshot-*"):
+            shutil.rmtree(entry, ignore_errors=True)
+        self.expect("-e", "true")
+        _wait(lambda: self._qemus(f"{self.home}/logs/snapshot.log"), "a machine to be saved")
+
+    def suspend(self) -> None:
+        """Have the machine suspended, moments from now. Raises Fault."""
+        self.isthmus.configure(SUSPENDING)
+        self.expect("-e", "true")
+
+    def wait_suspended(self) -> None:
+        """Wait until it is. Raises Fault."""
+        _wait(lambda: (self.home / "suspended").exists() and not self.qemus(), "no suspension")
+
     # -- processes -----------------------------------------------------------------------------
 
     def services(self) -> list[psutil.Process]:
@@ -171,11 +205,20 @@ class Subject:
             # The agent may die before it can say how its own killer ended.
             self.run("--system", "-e", "sh", "-c", f"kill -9 $(pidof {program})")
             return victim
-        found = self.services() if victim == "service" else self.qemus()
+        found = self.services() if victim == "service" else self._qemus(f"{self.home}/logs/")
         for process in found:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         return " ".join(f"{victim} {process.pid}" for process in found)
+
+
+def _wait(condition: Callable[[], object], what: str) -> None:
+    """Poll. Raises Fault at the deadline."""
+    deadline = time.monotonic() + _ENDING_S
+    while not condition():
+        if time.monotonic() > deadline:
+            raise Fault(what)
+        time.sleep(0.02)
 
 
 def _arguments(process: psutil.Process) -> list[str]:
@@ -219,10 +262,18 @@ def _activity(subject: Subject, name: str) -> Iterator[subprocess.Popen[bytes] |
         subject.expect("--terminate", NAME)
     elif name == "boot":
         subject.expect("--shutdown")
+    elif name == "save":
+        subject.save()
+    elif name == "suspend":
+        subject.suspend()
+    elif name == "resume":
+        subject.suspend()
+        subject.wait_suspended()
     arguments = {
         "command": ("-e", "sh", "-c", _COUNT),
         "start": ("-e", "echo", "started"),
         "boot": ("-e", "echo", "booted"),
+        "resume": ("-e", "echo", "resumed"),
         "import": ("--import", IMPORTED, str(subject.place), str(subject.archive)),
         "export": ("--export", NAME, str(subject.target)),
     }.get(name)
@@ -230,6 +281,7 @@ def _activity(subject: Subject, name: str) -> Iterator[subprocess.Popen[bytes] |
     try:
         yield command
     finally:
+        subject.isthmus.configure(WAKEFUL)
         if command is not None:
             _finish(subject, name, command)
 
@@ -263,7 +315,9 @@ def run_round(subject: Subject, plan: Plan) -> str:
         time.sleep(plan.moment * _DURATION_S[plan.activity])
         killed = subject.kill(plan.victim, command)
     check(subject)
-    if plan.victim == "qemu" and killed and b"virtual machine" not in subject.said:
+    # Of a machine that was just about to end nobody needs to be told, nor of one that nobody has.
+    is_told = plan.activity in ("save", "suspend") or b"virtual machine" in subject.said
+    if plan.victim == "qemu" and killed and not is_told:
         raise Fault(f"nobody was told that QEMU had been killed: {subject.said!r}")
     return killed
 
@@ -367,6 +421,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--first", type=int, default=1, help="number of the first round")
     parser.add_argument("--seed", type=int, default=None, help="default: another one each time")
+    parser.add_argument("--activities", nargs="+", choices=ACTIVITIES, default=ACTIVITIES)
     arguments = parser.parse_args()
     seed = arguments.seed if arguments.seed is not None else random.SystemRandom().randrange(10**6)
     numbers = range(arguments.first, arguments.first + arguments.rounds)
@@ -377,7 +432,7 @@ def main() -> int:
 
     with tempfile.TemporaryDirectory(prefix="isthmus-faults-") as home:
         try:
-            plans = [plan_round(seed, number) for number in numbers]
+            plans = [plan_round(seed, number, arguments.activities) for number in numbers]
             counts = run_rounds(Path(home), plans, tell)
         except Fault as fault:
             print(fault, file=sys.stderr)

@@ -50,19 +50,27 @@ def median_s(action: Callable[[], object], rounds: int) -> float:
     return statistics.median(durations)
 
 
+WAKEFUL = "[general]\ninstanceIdleTimeout=-1\n[wsl2]\nvmIdleTimeout=-1\n"
+"""A .wslconfig with which nothing ends for want of use."""
+
+
 class Isthmus:
     """An Isthmus with a home of its own; the image cache is the user's."""
 
     def __init__(self, home: str) -> None:
-        wslconfig = Path(home) / "wslconfig"
-        wslconfig.write_text("[general]\ninstanceIdleTimeout=-1\n[wsl2]\nvmIdleTimeout=-1\n")
+        self._wslconfig = Path(home) / "wslconfig"
+        self.configure(WAKEFUL)
         # As after an installation: the interpreter finds, or leaves, its byte code.
         inherited = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
         self.environment = {
             **inherited,
             "ISTHMUS_HOME": home,
-            "ISTHMUS_WSLCONFIG": str(wslconfig),
+            "ISTHMUS_WSLCONFIG": str(self._wslconfig),
         }
+
+    def configure(self, text: str) -> None:
+        """Make `text` its .wslconfig."""
+        self._wslconfig.write_text(text)
 
     def run(
         self, *arguments: str, input: bytes | None = None, check: bool = True

@@ -29,6 +29,8 @@ _LOOK_S = 0.5
 """How often the host's clock is looked at."""
 _DRIFT_S = 60.0
 """How often the guest's is set anyway: the host's is corrected all the time, little by little."""
+_REST_TIMEOUT_S = 20.0
+"""For an agent that runs already to open its port again, or to answer."""
 
 
 class BootFailure(ServiceError):
@@ -91,6 +93,9 @@ class AgentWatch:
         self._device_timeout_ms = device_timeout_ms
         self._clock = HostClock()
         self._is_known = False
+        self._rested: asyncio.Event | None = None
+        self.running: tuple[str, ...] = ()
+        """Identities of the distributions that ran when an agent was greeted last."""
 
     async def follow_port(self) -> None:
         """Synchronise the link whenever an agent opens its port (QMP event VSERPORT_CHANGE)."""
@@ -100,6 +105,9 @@ class AgentWatch:
                 async for event in events:
                     data = event_data(event)
                     if not data.get("open") or data.get("id") != self._port:
+                        continue
+                    if self._rested is not None:
+                        self._rested.set()
                         continue
                     self._link.port_opened()
                     if self._is_known and (greeting is None or greeting.done()):
@@ -139,6 +147,25 @@ class AgentWatch:
         finally:
             for task in (ended, greeted):
                 task.cancel()
+
+    async def rest(self) -> None:
+        """Have the agent wait for whoever greets it next, in a machine that is to be saved.
+
+        Raises ServiceError if it does not do so.
+        """
+        self._rested = asyncio.Event()
+        self._link.reset("the virtual machine is being suspended")
+        try:
+            async with asyncio.timeout(_REST_TIMEOUT_S):
+                await self._rested.wait()
+        except TimeoutError:
+            raise LinkLost("the agent did not open its port again") from None
+
+    async def go_on(self) -> None:
+        """Greet the agent of a machine that was not saved after `rest`. Raises ServiceError."""
+        self._rested = None
+        self._link.port_opened()
+        await self.greet(_REST_TIMEOUT_S, is_awakened=True)
 
     async def keep_time(self) -> None:
         """Set the guest's clock if the host's has jumped. Raises ServiceError."""
@@ -200,4 +227,5 @@ class AgentWatch:
                     f"the system image speaks protocol {welcome.protocol}, not {PROTOCOL_VERSION}",
                     hint="`isthmus --update` prepares a matching one.",
                 )
+            self.running = welcome.running
             return welcome

@@ -8,7 +8,7 @@ import logging
 import socket
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 
 from service.diskfailures import disk_failed
@@ -21,6 +21,7 @@ from service.timezone import host_timezone
 from service.unfinished import Unfinished, delete_disk
 from vm.disk import create_disk
 from vm.errors import VmError
+from vm.machine import VirtualMachine
 from wire import failures
 from wire.agent import (
     DistributionStarted,
@@ -94,6 +95,11 @@ class DistributionManager:
             # It has been unregistered meanwhile, or the setup will have to be run again.
             log.error("the end of %s's first run was not recorded: %s", event.identity, error)
 
+    def on_resumed(self, running: Iterable[str]) -> None:
+        """The machine goes on with distributions that ran when it was suspended."""
+        for identity in running:
+            self._note(identity, runs=True)
+
     def on_machine_ended(self) -> None:
         """No distribution runs without the machine."""
         for identity in self.running:
@@ -139,7 +145,7 @@ class DistributionManager:
         self, record: Record, report: Report
     ) -> tuple[AgentLink, tuple[str, ...]]:
         """Boot the machine and start a distribution as needed; the link, and warnings."""
-        link = await self._machine.ensure_running(report)
+        link = await self._machine.ensure_running(report, lambda vm: self._plug_in(record, vm))
         if record.identity in self._running:
             return link, ()
         async with self.exclusively(record.identity):
@@ -181,9 +187,13 @@ class DistributionManager:
                 hint=f"Put it back, or `isthmus --unregister {record.name}` forgets it.",
             )
         try:
-            await vm.attach_disk(path, record.identity, keeps_space=record.keeps_space)
+            await self._plug_in(record, vm)
         except VmError as error:
             raise of_vm(error) from error
+
+    async def _plug_in(self, record: Record, vm: VirtualMachine) -> None:
+        """Plug a distribution's disk into a machine. Raises VmError."""
+        await vm.attach_disk(Path(record.disk), record.identity, keeps_space=record.keeps_space)
 
     def _is_plugged(self, identity: str) -> bool:
         return any(disk.serial == identity for disk in self._machine.vm.disks)
@@ -209,6 +219,9 @@ class DistributionManager:
 
     async def _stop_locked(self, identity: str, grace_ms: int) -> None:
         link = self._machine.link
+        if link is None and self._machine.is_suspended:
+            # It may run in there, on a disk that nobody else may write to until it is stopped.
+            link = await self._machine.ensure_running(lambda *progress: None)
         if link is None:
             return
         await self._machine.check_not_stalled()

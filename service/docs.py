@@ -87,6 +87,18 @@ that has left in the background does not: it ends with the distribution, `instan
 after the last command's end. The machine ends `vmIdleTimeout` after its last distribution, but
 never while an import, an export or the like goes on. The next command starts both again.
 
+With `suspendOnIdle` nothing ends. `vmIdleTimeout` after the last command's end the machine is
+saved with all that runs in it, in the background too, and takes no memory and no processor
+until the next command, which goes on with it: programs, distributions, their drives, ports and
+swap space, the clock set. Meanwhile no program of Linux does anything, and no port is served.
+What is saved belongs to the disks as they are then, and is used once. If a disk, QEMU, the
+kernel or what `.wslconfig` says of the machine has changed since, or a file of it is damaged,
+the machine boots instead and the command says so; what was written to the disks is there. A
+file on a drive that a program had open has to be opened again. `isthmus --shutdown` ends the
+machine, saved or not. While a Windows program runs for Linux nothing is saved. Linux hosts
+only, and not with bridged networking: elsewhere, and for a machine that was started before the
+option was set, the times above hold.
+
 ## Modules of the kernel
 
 `kernelModules` names a disk image: a raw one (`.img`, `.raw`, `.ext4`, `.erofs`, `.squashfs`), or a

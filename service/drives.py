@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import secrets
@@ -27,6 +28,7 @@ from vm.process import ChildProcess
 from wire import failures
 from wire.agent import AnnounceDrive, DriveClosed, DriveOpened, EndDrive, OpenDrive
 from wire.client import MountedDrive
+from wire.codec import from_json_object, to_json_object
 from wire.common import Done
 from wire.preamble import NONCE_BYTES
 
@@ -57,6 +59,10 @@ class Drive:
     is_served: bool = False
     """Whether a server of it has ever been answered by the guest."""
     is_closed: bool = False
+    is_resting: bool = False
+    """Whether it waits for the server after the next start of a machine that is being saved."""
+    nonce: str = ""
+    """What its next server greets with."""
     child: ChildProcess | None = None
     task: asyncio.Task[None] | None = field(default=None, repr=False)
 
@@ -111,9 +117,9 @@ class Drives:
         except DriveError as error:
             raise ServiceError(failures.DRIVE, str(error), hint=error.hint) from None
         port, sock = await self._take_port()
-        drive = self._drives[port] = Drive(port, sock, request, root)
         nonce = secrets.token_hex(NONCE_BYTES)
-        drive.task = asyncio.create_task(self._supervise(drive, nonce), name=f"server of {port}")
+        drive = self._drives[port] = Drive(port, sock, request, root, nonce=nonce)
+        self._serve(drive)
         return DriveOpened(port=port, nonce=nonce, source=root.source, read_only=options.read_only)
 
     def _resolve(self, source: str) -> Root:
@@ -154,13 +160,13 @@ class Drives:
             started = loop.time()
             try:
                 drive.child = await self._start_server(drive, nonce)
-                if drive.is_closed:
+                if drive.is_closed or drive.is_resting:
                     drive.child.terminate()
                 status = await drive.child.wait()
                 why = drive.child.stderr_tail.strip()
             except OSError as error:
                 status, why = 1, str(error)
-            if drive.is_closed:
+            if drive.is_closed or drive.is_resting:
                 break
             failed = failed + 1 if loop.time() - started < _SHORT_LIFE_S else 1
             log.error("the server of %s ended with status %d: %s", drive.request.place, status, why)
@@ -190,6 +196,58 @@ class Drives:
         if link is not None:
             with contextlib.suppress(ServiceError):  # the mount is over, or the machine
                 await link.request(request, Done)
+
+    # -- a machine that is saved -----------------------------------------------------------------
+
+    async def rest(self) -> tuple[str, ...]:
+        """End all servers, and have each mount wait for its next one, of a later start.
+
+        What is needed for that start: notes for `resume`.
+        """
+        resting = list(self._drives.values())
+        for drive in resting:
+            drive.is_resting = True
+        await asyncio.gather(*map(self._end_server, resting))
+        for drive in resting:
+            drive.incarnation += 1
+            drive.nonce = secrets.token_hex(NONCE_BYTES)
+            await self._tell(AnnounceDrive(port=drive.port, nonce=drive.nonce))
+        return tuple(
+            json.dumps([d.port, d.nonce, d.incarnation, to_json_object(d.request)]) for d in resting
+        )
+
+    def go_on(self) -> None:
+        """Serve what rests after all."""
+        for drive in self._drives.values():
+            if drive.is_resting:
+                drive.is_resting = False
+                self._serve(drive)
+
+    async def resume(self, notes: tuple[str, ...], ports: Mapping[str, socket.socket]) -> None:
+        """Serve the mounts of a machine that goes on; `ports` are all that are plugged in."""
+        left = dict(ports)
+        self._plugged = len(ports)
+        for note in notes:
+            port, nonce, incarnation, body = json.loads(note)
+            request = from_json_object(OpenDrive, body)
+            sock = left.pop(port)
+            drive = Drive(port, sock, request, Root("", ""), incarnation=incarnation, nonce=nonce)
+            drive.is_served = True
+            self._drives[port] = drive
+            try:
+                drive.root = await asyncio.to_thread(self._resolve, request.source)
+            except (DriveError, ServiceError) as error:
+                log.warning("%s is not served any more: %s", request.place, error)
+                drive.state = f"failed: {error}"
+                await self._tell(EndDrive(port=port))
+            else:
+                self._serve(drive)
+        self._free.extend(left.items())
+
+    def _serve(self, drive: Drive) -> None:
+        drive.task = asyncio.create_task(
+            self._supervise(drive, drive.nonce), name=f"server of {drive.port}"
+        )
 
     # -- ends ----------------------------------------------------------------------------------
 

@@ -31,17 +31,23 @@ Warn = Callable[[str], None]
 
 
 async def add_swap(
-    vm: VirtualMachine, link: AgentLink, settings: Settings, home: Path, warn: Warn
+    vm: VirtualMachine,
+    link: AgentLink,
+    settings: Settings,
+    home: Path,
+    warn: Warn,
+    is_kept: Callable[[], bool] | None = None,
 ) -> None:
     """Give the machine its swap space, and see to its file's end.
 
     The file loses its name as soon as QEMU has it open, where the host can do that: then no way
     for QEMU or us to end leaves it behind. Elsewhere it is deleted when the machine has ended,
-    until when this does not return.
+    until when this does not return. It keeps its name, too, where the machine may be suspended, and
+    stays if `is_kept` then.
     """
     if settings.swap_mib == 0:
         return
-    path = settings.swap_file or home / SWAP_FILE_NAME
+    path = swap_path(settings, home)
     if settings.swap_file is None:
         _unlink(path)  # left by a machine that ended with its host
     try:
@@ -52,7 +58,7 @@ async def add_swap(
     try:
         # A page that cannot be written stays in memory: no reason to pause the machine.
         await vm.attach_disk(path, SWAP_DISK, waits_for_space=False)
-        has_name = not _unlink(path)
+        has_name = is_kept is not None or not _unlink(path)
         await link.request(AddSwap(disk=SWAP_DISK), Done, _TIMEOUT_S)
         if has_name:
             await vm.wait()
@@ -60,7 +66,22 @@ async def add_swap(
         if vm.state is MachineState.RUNNING:  # else it was only in a hurry to end
             warn(f"there is no swap space: {_reason(error)}")
     finally:
-        _unlink(path)
+        if is_kept is None or not is_kept():
+            _unlink(path)
+
+
+def swap_path(settings: Settings, home: Path) -> Path:
+    """Where the swap space is. Pure."""
+    return settings.swap_file or home / SWAP_FILE_NAME
+
+
+async def keep_swap(
+    vm: VirtualMachine, settings: Settings, home: Path, is_kept: Callable[[], bool]
+) -> None:
+    """See to the end of the swap space that a machine was suspended with."""
+    await vm.wait()
+    if not is_kept():
+        _unlink(swap_path(settings, home))
 
 
 def _unlink(path: Path) -> bool:

@@ -37,6 +37,8 @@ class Timeouts:
 
     instance_s: float | None
     machine_s: float | None
+    suspends: bool = False
+    """Whether the machine is suspended when it is due, with the distributions that run in it."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ class Decision:
     """Identities of distributions."""
     shut_down: bool = False
     """The machine, which nobody needs any more."""
+    suspend: bool = False
+    """The machine, with all that runs in it."""
     look_again_at: float | None = None
     """The next moment at which something may be due; None: not before something changes."""
 
@@ -68,7 +72,7 @@ def decide(usage: Usage, timeouts: Timeouts, now: float) -> Decision:
     """Which of the unused are due. Pure."""
     stop = []
     moments = []
-    if timeouts.instance_s is not None:
+    if timeouts.instance_s is not None and not timeouts.suspends:
         for identity in usage.running:
             if usage.users.get(identity, 0):
                 continue
@@ -77,23 +81,30 @@ def decide(usage: Usage, timeouts: Timeouts, now: float) -> Decision:
                 stop.append(identity)
             else:
                 moments.append(due_at)
-    is_idle = usage.machine_runs and not usage.running and not any(usage.users.values())
+    is_idle = usage.machine_runs and not any(usage.users.values())
+    if not timeouts.suspends:
+        is_idle = is_idle and not usage.running
     if is_idle and timeouts.machine_s is not None:
         due_at = usage.last_used.get(MACHINE, now) + timeouts.machine_s
         if due_at <= now:
-            return Decision(shut_down=True)
+            return Decision(suspend=True) if timeouts.suspends else Decision(shut_down=True)
         moments.append(due_at)
     return Decision(tuple(stop), look_again_at=min(moments, default=None))
 
 
-def timeouts_of(settings: Settings) -> Timeouts:
-    """The timeouts that .wslconfig gives. Pure."""
+def timeouts_of(settings: Settings, *, can_suspend: bool = False) -> Timeouts:
+    """The timeouts that .wslconfig gives. Pure.
+
+    can_suspend: the machine is to be suspended, which keeps distributions from ending before.
+    """
 
     def seconds(milliseconds: int) -> float | None:
         return None if milliseconds < 0 else milliseconds / 1000
 
     return Timeouts(
-        seconds(settings.instance_idle_timeout_ms), seconds(settings.vm_idle_timeout_ms)
+        seconds(settings.instance_idle_timeout_ms),
+        seconds(settings.vm_idle_timeout_ms),
+        suspends=can_suspend,
     )
 
 
@@ -105,7 +116,10 @@ class Lifetimes:
         machine: Machine,
         distributions: DistributionManager,
         clock: Callable[[], float] = time.monotonic,
+        is_busy: Callable[[], bool] = lambda: False,
     ) -> None:
+        """`is_busy`: whether programs of the host run for the machine, which cannot be saved."""
+        self._is_busy = is_busy
         self._machine = machine
         self._distributions = distributions
         self._clock = clock
@@ -159,7 +173,10 @@ class Lifetimes:
             users=self._users,
             last_used=self._last_used,
         )
-        return decide(usage, timeouts_of(self._machine.settings.current()), self._clock())
+        timeouts = timeouts_of(
+            self._machine.settings.current(), can_suspend=self._machine.can_suspend
+        )
+        return decide(usage, timeouts, self._clock())
 
     async def act(self, decision: Decision) -> None:
         """Do what was decided, but for what has found a user meanwhile."""
@@ -170,6 +187,8 @@ class Lifetimes:
             except ServiceError as error:
                 log.warning("%s could not be stopped: %s", identity, error)
                 self._last_used[identity] = self._clock()  # to be tried again later
+        if decision.suspend:
+            await self._suspend()
         if decision.shut_down:
             log.info("nobody uses the virtual machine any more")
             try:
@@ -178,13 +197,21 @@ class Lifetimes:
                 log.warning("the virtual machine could not be shut down: %s", error)
                 self._last_used[MACHINE] = self._clock()
 
+    async def _suspend(self) -> None:
+        log.info("nobody uses the virtual machine: it is suspended")
+        try:
+            await self._machine.suspend(lambda: self.is_anything_used or self._is_busy())
+        except (OSError, ServiceError, VmError, TimeoutError) as error:
+            log.warning("the virtual machine could not be suspended: %s", error)
+        self._last_used[MACHINE] = self._clock()  # if it still runs: later once more
+
     async def run(self) -> None:
         """Look and act, whenever something has changed or may be due; until cancelled."""
         while True:
             self._changed.clear()
             decision = self.look()
             await self.act(decision)
-            if decision.stop or decision.shut_down:
+            if decision.stop or decision.shut_down or decision.suspend:
                 continue
             wait_s = None
             if decision.look_again_at is not None:

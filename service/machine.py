@@ -7,23 +7,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from service.agentwatch import AgentWatch, BootFailure
 from service.apart import run_apart
-from service.console import shown_console, writable_console
+from service.console import writable_console
 from service.diskfailures import notice, resumed, stalled
 from service.drives import SPARE_PORTS
 from service.errors import LinkLost, ServiceError, of_vm
-from service.furnishing import add_modules, add_swap
+from service.furnishing import SWAP_DISK, add_modules, add_swap, keep_swap
 from service.hostnetwork import connect_network
 from service.link import AgentLink, Answerers
 from service.machinespec import machine_spec, with_kernel
 from service.settings import Settings, SettingsFile
-from service.snapshots import WAKE_TIMEOUT_S, Snapshots
+from service.snapshots import Snapshots
+from service.starting import AGENT_PORT, FORCED, Early, Started, Starter
+from service.suspension import Suspension
 from vm.cache import JsonCache
 from vm.errors import VmError
 from vm.exit_report import ExitReport
@@ -32,26 +34,23 @@ from vm.image.errors import ImageError
 from vm.image.prepare import find_prepared, prepare
 from vm.image.update import boot_failed, confirm_boot
 from vm.machine import VirtualMachine
+from vm.memory import GuestMemory
 from vm.probe import choose_accelerator
 from vm.probe_result import ProbeReport
-from vm.shutdown import Deadlines
 from vm.spec import BootImage, MachineSpec, Qemu
 from wire import failures
-from wire.agent import Log, PowerOff
+from wire.agent import Log, PowerOff, Reclaim
 from wire.codec import Message
 from wire.common import CONSOLE_LINE, Done
 from wire.places import Places
 
 log = logging.getLogger(__name__)
 
-AGENT_PORT = "org.isthmus.agent"
 _POWER_OFF_TIMEOUT_S = 30.0
 _SWAP_DELAY_S = 3.0
+_FLUSH_TIMEOUT_S = 120.0
 _RETURN_TIMEOUT_S = 30.0
 """How long an agent that has died may take to be back: init restarts it at once."""
-
-_FORCED = Deadlines(quit_s=5.0, terminate_s=3.0)
-"""For a user who does not want to wait. No rung loses what was written for good."""
 
 Report = Callable[[str, int, int, str], None]
 """Progress: label, done, total, unit."""
@@ -68,6 +67,20 @@ class MachineState(StrEnum):
     """The agent answers."""
     STOPPING = "stopping"
     """It is being shut down."""
+
+
+class Companions(Protocol):
+    """What serves the machine from the host (`service.drives.Drives`)."""
+
+    async def rest(self) -> tuple[str, ...]:
+        """Stand still; what has to be known in order to go on at another start."""
+
+    def go_on(self) -> None:
+        """Go on, for the machine does."""
+
+
+async def _ignore(started: Started) -> None:
+    """Of no interest to anybody."""
 
 
 class Machine:
@@ -104,10 +117,28 @@ class Machine:
         # What was found out about this host: which QEMU, which accelerator works.
         self._host_cache = JsonCache(Path(places.home) / "host.json")
         self._snapshots = Snapshots(places, self._host_cache)
+        self._suspension = Suspension(Path(places.suspended))
+        self._memory: GuestMemory | None = None
+        self._is_suspending = False
+        self._starter = Starter(
+            places,
+            self._snapshots,
+            self._suspension,
+            self._on_event,
+            answerers,
+            on_greeted,
+            self._show_console,
+            self.warn,
+            self._follow,
+        )
         self.probe: ProbeReport | None = None
         self.image: BootImage | None = None
         self.tell_all: Callable[[str], bool] = lambda text: False
         """Says something to all clients at once; whether there was one."""
+        self.on_resumed: Callable[[Started], Awaitable[None]] = _ignore
+        """Told of a machine that goes on with all that ran in it, before anybody uses it."""
+        self.companions: Companions | None = None
+        """What beside the machine has to stand still while it is suspended."""
 
     @property
     def state(self) -> MachineState:
@@ -131,10 +162,11 @@ class Machine:
         """What runs, if anything does."""
         return None if self._vm is None else self._vm.spec
 
-    async def ensure_running(self, report: Report) -> AgentLink:
+    async def ensure_running(self, report: Report, early: Early | None = None) -> AgentLink:
         """The link to a running machine, which is booted if there is none. Raises ServiceError.
 
         The boot belongs to all who wait for it: that one of them gives up does not end it.
+        `early`: of whoever comes first, may be done beside the start; else it is not done.
         """
         await self._settle()
         await self.check_not_stalled()
@@ -143,7 +175,7 @@ class Machine:
                 await self._agent_watch.keep_time()
             return self._link
         if self._starting is None:
-            self._starting = asyncio.create_task(self._start())
+            self._starting = asyncio.create_task(self._start(early))
             self._starting.add_done_callback(self._on_started)
         starting = self._starting
         self._reports.append(report)
@@ -232,23 +264,25 @@ class Machine:
         notices, self._notices = self._notices, ()
         return notices
 
-    async def _start(self) -> AgentLink:
+    async def _start(self, early: Early | None) -> AgentLink:
         async with self._lock:
+            if self._state is MachineState.RUNNING and self._link is not None:
+                return self._link  # it was to be suspended, and goes on
             self._state = MachineState.STARTING
             try:
-                link = await self._start_locked(self._report)
+                link = await self._start_locked(self._report, early)
             except BaseException:
                 self._state = MachineState.STOPPED
                 raise
             self._state = MachineState.RUNNING
             return link
 
-    async def _start_locked(self, report: Report) -> AgentLink:
+    async def _start_locked(self, report: Report, early: Early | None) -> AgentLink:
         try:
             qemu = await self.find_qemu()
             image = await self.prepare_image(report)
             try:
-                return await self._boot(qemu, image, report)
+                return await self._boot(qemu, image, report, early)
             except BootFailure as error:
                 if not error.is_images_fault:
                     raise
@@ -258,7 +292,7 @@ class Machine:
                     raise
                 log.error("%s did not boot, going back to the one before: %s", image, error)
                 report(f"The new kernel {image.release} does not boot; going back", 0, 0, "")
-                return await self._boot(qemu, await self.prepare_image(report), report)
+                return await self._boot(qemu, await self.prepare_image(report), report, early)
         except VmError as error:
             code = failures.IMAGE_FAILED if isinstance(error, ImageError) else failures.VM_FAILED
             raise of_vm(error, code) from error
@@ -278,7 +312,9 @@ class Machine:
 
         return await run_apart(prepare, tell)
 
-    async def _boot(self, qemu: Qemu, image: BootImage, report: Report) -> AgentLink:
+    async def _boot(
+        self, qemu: Qemu, image: BootImage, report: Report, early: Early | None
+    ) -> AgentLink:
         settings = self.settings.current()
         if settings.kernel is not None:
             image = with_kernel(image, settings.kernel)
@@ -297,89 +333,48 @@ class Machine:
             console_copy=writable_console(settings.console_file, self.warn),
             spare_ports=SPARE_PORTS,
         )
-        started = await self._wake(settings, spec)
-        if started is None:
-            started = await self._boot_slowly(settings, spec)
+        started = await self._starter.start(settings, spec, early)
+        if started.is_booted:
             if settings.kernel is None:
                 await asyncio.to_thread(confirm_boot, image)
             self._snapshots.make_later(settings, spec)
-        vm, link, agent_watch = started
+        await self._take_over(started, settings)
+        self.image = image
+        return started.link
+
+    async def _take_over(self, started: Started, settings: Settings) -> None:
+        """Make the machine that has started ours, and give it what it lacks."""
+        vm, link = started.vm, started.link
         self._follow_disks(vm)
         try:
-            await add_modules(vm, link, settings, self.warn)
+            if started.resumed is None:
+                await add_modules(vm, link, settings, self.warn)
         except BaseException:
             await vm.shutdown()
+            if started.memory is not None:
+                started.memory.close()
             raise
-        self._vm, self._link, self._agent_watch, self.image = vm, link, agent_watch, image
+        self._vm, self._link, self._agent_watch = vm, link, started.agent_watch
+        self._memory = started.memory
         self._follow(self._watch_end(vm, link))
-        self._follow(agent_watch.follow_time())
+        self._follow(started.agent_watch.follow_time())
         self._follow(self._add_swap_later(vm, link, settings))
+        if started.resumed is not None:
+            await self.on_resumed(started)
         self._on_greeted(vm, link)
-        return link
 
     async def _add_swap_later(
         self, vm: VirtualMachine, link: AgentLink, settings: Settings
     ) -> None:
         """Add swap space once the first command has had the machine for itself."""
+        home = Path(self._places.home)
+        if any(disk.serial == SWAP_DISK for disk in vm.disks):  # it was suspended with it
+            await keep_swap(vm, settings, home, self._keeps_swap)
+            return
         await asyncio.sleep(_SWAP_DELAY_S)
         if self._vm is vm:
-            await add_swap(vm, link, settings, Path(self._places.home), self.warn)
-
-    async def _wake(
-        self, settings: Settings, spec: MachineSpec
-    ) -> tuple[VirtualMachine, AgentLink, AgentWatch] | None:
-        """Go on from a snapshot; None if there is none, or it does not work."""
-        entry = await self._snapshots.find(settings, spec)
-        if entry is None:
-            return None
-        try:
-            sleeper = await self._snapshots.lay_out(entry, spec, Path(self._places.pid_file))
-            try:
-                link, agent_watch = await self._connect(sleeper.vm, settings)
-                await sleeper.wake()
-                await agent_watch.greet(WAKE_TIMEOUT_S, is_awakened=True)
-            except BaseException:
-                await sleeper.vm.shutdown(deadlines=_FORCED)
-                raise
-        except BootFailure as error:
-            if not error.is_images_fault:
-                raise
-            await asyncio.to_thread(self._snapshots.refuse, entry, error)
-            return None
-        except (OSError, VmError, ServiceError) as error:
-            await asyncio.to_thread(self._snapshots.refuse, entry, error)
-            return None
-        log.info("the virtual machine goes on from %s", entry.name)
-        return sleeper.vm, link, agent_watch
-
-    async def _boot_slowly(
-        self, settings: Settings, spec: MachineSpec
-    ) -> tuple[VirtualMachine, AgentLink, AgentWatch]:
-        """Boot the kernel. Raises VmError, ServiceError."""
-        vm = await VirtualMachine.start(spec, pid_file=Path(self._places.pid_file))
-        show = self._show_console if settings.debug_console else None
-        try:
-            async with shown_console(spec.serial_log, show):
-                link, agent_watch = await self._connect(vm, settings)
-                await agent_watch.greet(settings.kernel_boot_timeout_ms / 1000)
-        except BaseException:
-            await vm.shutdown()
-            raise
-        return vm, link, agent_watch
-
-    async def _connect(
-        self, vm: VirtualMachine, settings: Settings
-    ) -> tuple[AgentLink, AgentWatch]:
-        link = await AgentLink.open(vm.port(AGENT_PORT), self._on_event, self._answerers)
-        agent_watch = AgentWatch(
-            vm,
-            link,
-            AGENT_PORT,
-            settings.mount_device_timeout_ms,
-            lambda: self._on_greeted(vm, link),
-        )
-        self._follow(agent_watch.follow_port())
-        return link, agent_watch
+            is_kept = self._keeps_swap if self.can_suspend else None
+            await add_swap(vm, link, settings, home, self.warn, is_kept)
 
     def _follow(self, work: Coroutine[None, None, None]) -> None:
         """Keep a task alive, and its failure out of nowhere."""
@@ -395,6 +390,9 @@ class Machine:
         if self._vm is not vm:
             return
         self._vm = self._link = self._agent_watch = None
+        if self._memory is not None:
+            self._memory.close()
+            self._memory = None
         was_asked = self._state is MachineState.STOPPING
         self._state = MachineState.STOPPED
         if not was_asked:
@@ -414,6 +412,79 @@ class Machine:
         await self._snapshots.close()
         await self.shutdown(force=False)
 
+    # -- suspending ------------------------------------------------------------------------------
+
+    @property
+    def can_suspend(self) -> bool:
+        """Whether the machine that runs is to be suspended when it is idle, and can be."""
+        return self._memory is not None and self.settings.current().suspend_on_idle
+
+    @property
+    def is_suspended(self) -> bool:
+        """Whether the next start goes on with a machine that was suspended."""
+        return self._vm is None and self._suspension.is_there
+
+    def _keeps_swap(self) -> bool:
+        """Whether the swap space of a machine that has just ended is still needed."""
+        return self._is_suspending or self.is_suspended
+
+    async def suspend(self, is_used: Callable[[], bool]) -> None:
+        """Save the machine with all that runs in it, and end it; unless it `is_used` by then.
+
+        Raises OSError, VmError, ServiceError; then it goes on, or has ended in order.
+        """
+        async with self._lock:
+            vm, link, watch, memory = self._vm, self._link, self._agent_watch, self._memory
+            if vm is None or link is None or watch is None or memory is None:
+                return
+            await link.request(Reclaim(flush=True), Done, timeout_s=_FLUSH_TIMEOUT_S)
+            await self._suspension.check_space(memory)
+            if is_used():
+                return
+            self._state = MachineState.STOPPING
+            self._is_suspending = True
+            try:
+                notes = await self.companions.rest() if self.companions is not None else ()
+                await watch.rest()
+                if not await self._suspension.save(vm, memory, notes):
+                    self.warn("the virtual machine could not be suspended, and has ended")
+            except BaseException:
+                await self._go_on(vm, link, watch)
+                raise
+            finally:
+                self._is_suspending = False
+            link.close()
+
+    async def _go_on(self, vm: VirtualMachine, link: AgentLink, watch: AgentWatch) -> None:
+        """Have a machine that was not saved run as if nothing had been."""
+        if vm.is_dying:
+            self.warn("the virtual machine ended unexpectedly while it was being suspended")
+            return
+        try:
+            if vm.qmp.pause_requested:
+                await vm.qmp.cont()
+            if self.companions is not None:
+                self.companions.go_on()
+            await watch.go_on()
+            self._on_greeted(vm, link)
+            self._state = MachineState.RUNNING
+        except (VmError, ServiceError):
+            self.warn("the virtual machine could neither be suspended nor go on, and has ended")
+            await vm.shutdown(deadlines=FORCED)
+            raise
+
+    async def forget_suspended(self) -> None:
+        """Drop the machine that is suspended, if one is. Raises ServiceError."""
+        async with self._lock:
+            try:
+                await asyncio.to_thread(self._suspension.drop)
+            except OSError as error:
+                raise ServiceError(
+                    failures.VM_FAILED,
+                    f"the suspended virtual machine cannot be deleted: {error}",
+                    hint=f"Delete {self._places.suspended}.",
+                ) from None
+
     async def shutdown(self, *, force: bool) -> None:
         """Stop the machine and everything in it; nothing to do if it does not run."""
         if self._starting is not None:
@@ -428,7 +499,7 @@ class Machine:
                 await link.request(PowerOff(), Done, timeout_s=_POWER_OFF_TIMEOUT_S)
 
             if force or vm.watch.stalled is not None:
-                await vm.shutdown(deadlines=_FORCED)
+                await vm.shutdown(deadlines=FORCED)
             else:
                 await vm.shutdown(ask_guest)
             link.close()

@@ -33,6 +33,7 @@ from service.placement import ADVICE, risk_of
 from service.reclaimer import Reclaimer
 from service.registry import Registry
 from service.settings import SettingsFile, extra_distribution_lists, find_wslconfig
+from service.starting import Started
 from service.unfinished import Unfinished
 from service.windowsside import WindowsSide
 from vm.pidfile import end_orphan
@@ -97,7 +98,11 @@ class Service:
         self._distributions = DistributionManager(
             places, self._registry, self._machine, self._drives.letters, self._unfinished
         )
-        self._lifetimes = Lifetimes(self._machine, self._distributions)
+        self._machine.on_resumed = self._on_resumed
+        self._machine.companions = self._drives
+        self._lifetimes = Lifetimes(
+            self._machine, self._distributions, is_busy=lambda: len(self._launches) > 0
+        )
         self._reclaimer = Reclaimer(self._machine)
         self._operations = Operations(
             places,
@@ -140,6 +145,11 @@ class Service:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _on_resumed(self, started: Started) -> None:
+        """The machine goes on with what ran in it when it was suspended."""
+        self._distributions.on_resumed(started.agent_watch.running)
+        await self._drives.resume(started.resumed or (), started.ports())
 
     def _on_machine_ended(self) -> None:
         self._distributions.on_machine_ended()

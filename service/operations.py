@@ -374,6 +374,7 @@ class Operations:
 
     async def _shutdown(self, client: Client, request: messages.Shutdown) -> Message:
         await self._machine.shutdown(force=request.force)
+        await self._machine.forget_suspended()
         return Done()
 
     async def _status(self, client: Client, request: messages.Status) -> Message:

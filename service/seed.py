@@ -10,8 +10,8 @@ from service.errors import LinkLost, ServiceError
 from service.link import AgentLink
 from vm.machine import VirtualMachine
 from vm.qmp import EventStream, event_data
-from wire.agent import Spawn, Spawned
-from wire.common import Exited
+from wire.agent import SetUpNetwork, Spawn, Spawned
+from wire.common import Done, Exited
 from wire.frame import Frame
 
 _IDLE_SHARE = 0.1
@@ -38,10 +38,20 @@ class _Rehearsal:
         self.ended.set_exception(error)
 
 
-async def rehearse(link: AgentLink) -> None:
-    """Have the agent start a program, and so load what that takes. Raises ServiceError."""
+_PROGRAMS = "cd /usr/libexec/isthmus; ./distro-init; ./drive-pump; true"
+"""What every distribution's start executes: here without arguments, so that nothing is done."""
+
+
+async def rehearse(link: AgentLink, *, has_network: bool) -> None:
+    """Have the agent do what every start takes, and so load what that needs.
+
+    It watches ports from then on, and tells the next service that asks. Raises ServiceError.
+    """
+    if has_network:
+        await link.request(SetUpNetwork(forward=True), Done)
     session = _Rehearsal()
-    spawn = Spawn(session=link.open_session(session), distribution="", argv=("true",))
+    argv = ("sh", "-c", _PROGRAMS)
+    spawn = Spawn(session=link.open_session(session), distribution="", argv=argv)
     await link.request(spawn, Spawned)
     await session.ended
 

@@ -71,6 +71,8 @@ class Settings:
     """Disabled, Gradual or DropCache."""
     instant_start: bool
     """Whether machines start from a snapshot."""
+    suspend_on_idle: bool
+    """Whether an idle machine is saved with its programs instead of being shut down."""
     default_disk_bytes: int
     install_path: Path | None
     """Where new distributions' directories are made; None: in the state directory."""
@@ -150,6 +152,7 @@ def settings_from(config: Config, host: Host, extra_lists: tuple[str, ...] = ())
         instance_idle_timeout_ms=config.integer("general.instanceIdleTimeout"),
         auto_memory_reclaim=config.text("experimental.autoMemoryReclaim"),
         instant_start=config.boolean("general.instantStart"),
+        suspend_on_idle=config.boolean("experimental.suspendOnIdle"),
         default_disk_bytes=_positive(config, "wsl2.defaultVhdSize"),
         install_path=_path(config, "general.distributionInstallPath"),
         distribution_lists=(*extra_lists, *(url for url in urls if url)),

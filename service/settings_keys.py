@@ -284,6 +284,13 @@ _GENERAL = (
 
 _EXPERIMENTAL = (
     Key(
+        "experimental.suspendOnIdle",
+        "boolean",
+        False,
+        "Save an idle machine with all that runs in it, and go on with it at the next command.",
+        ours=True,
+    ),
+    Key(
         "experimental.autoMemoryReclaim",
         "choice",
         "DropCache",

@@ -55,11 +55,15 @@ _ACCELERATORS = frozenset({Accelerator.TCG, Accelerator.KVM})
 
 
 class Sleeper:
-    """A machine whose memory is filled, and that runs once it is given the rest: `wake`."""
+    """A machine whose memory is filled, and that runs once it is given the rest: `wake`.
 
-    def __init__(self, entry: Entry, vm: VirtualMachine, state: bytes) -> None:
+    `memory` is closed by whoever has it.
+    """
+
+    def __init__(self, entry: Entry, vm: VirtualMachine, memory: GuestMemory, state: bytes) -> None:
         self.entry = entry
         self.vm = vm
+        self.memory = memory
         self._state = state
 
     async def wake(self) -> None:
@@ -88,7 +92,7 @@ class Snapshots:
             return None
 
     def _find(self, spec: MachineSpec) -> Entry | None:
-        return self._cache.find(KIND, snapshot_key(spec, _processor()))
+        return self._cache.find(KIND, snapshot_key_of(spec))
 
     async def lay_out(self, entry: Entry, spec: MachineSpec, pid_file: Path) -> Sleeper:
         """Start QEMU with a snapshot's memory. Raises VmError, OSError."""
@@ -100,13 +104,15 @@ class Snapshots:
             )
             try:
                 await filling
-                return Sleeper(entry, vm, await asyncio.to_thread(read_state, entry.path))
+                state = await asyncio.to_thread(read_state, entry.path)
             except BaseException:
                 await vm.shutdown(deadlines=_DISCARDED)
                 raise
-        finally:
+            return Sleeper(entry, vm, memory, state)
+        except BaseException:
             await asyncio.wait({filling})
             memory.close()
+            raise
 
     def refuse(self, entry: Entry, why: Exception) -> None:
         """A machine could not be gone on with: its snapshot is not used again."""
@@ -149,7 +155,7 @@ class Snapshots:
     async def _make(self, spec: MachineSpec) -> None:
         await asyncio.sleep(_DELAY_S)
         try:
-            key = await asyncio.to_thread(lambda: snapshot_key(spec, _processor()))
+            key = await asyncio.to_thread(snapshot_key_of, spec)
             if self._is_hopeless(Cache.entry_name(KIND, key)):
                 return
             free = await asyncio.to_thread(lambda: shutil.disk_usage(self._cache.root).free)
@@ -203,7 +209,7 @@ class Snapshots:
                 await wait_opened(events, vm)
                 link.port_opened()
                 await link.wait_synchronised()
-                await rehearse(link)
+                await rehearse(link, has_network=vm.spec.network is not None)
                 await wait_idle(vm.pid)
                 link.reset()
                 await wait_opened(events, vm)
@@ -223,13 +229,25 @@ def is_possible(settings: Settings, spec: MachineSpec) -> bool:
     Who asks to see the machine boot shall see it.
     """
     return (
-        sys.platform == "linux"
-        and settings.instant_start
-        and spec.accelerator in _ACCELERATORS
-        and not isinstance(spec.network, TapNetwork)  # which takes one machine, not two
+        settings.instant_start
+        and can_be_saved(spec)
         and not settings.debug_console
         and not settings.early_boot_logging
     )
+
+
+def can_be_saved(spec: MachineSpec) -> bool:
+    """Whether this host can save such a machine. Pure."""
+    return (
+        sys.platform == "linux"
+        and spec.accelerator in _ACCELERATORS
+        and not isinstance(spec.network, TapNetwork)  # which takes one machine, not two
+    )
+
+
+def snapshot_key_of(spec: MachineSpec) -> str:
+    """`vm.snapshot.snapshot_key` on this host. Raises OSError."""
+    return snapshot_key(spec, _processor())
 
 
 def _processor() -> str:

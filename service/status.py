@@ -25,7 +25,7 @@ def status_report(
     return StatusReport(
         version=VERSION,
         default_distribution="" if default is None else default.name,
-        machine_state=machine.state.value,
+        machine_state="suspended" if machine.is_suspended else machine.state.value,
         qemu="" if spec is None else f"{spec.qemu.version} ({spec.qemu.system})",
         accelerator="" if spec is None else spec.accelerator.value,
         accelerator_note="" if probe is None else probe_note(probe),

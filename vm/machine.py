@@ -88,7 +88,7 @@ class VirtualMachine:
         self._state = MachineState.STARTING
         self._qmp: Qmp | None = None
         self._ports: dict[str, socket.socket] = {}
-        self._plugged_ports = 0
+        self._spare_names: list[str] = []
         self._disks: dict[str, AttachedDisk] = {}
         self._doubtful_luns: set[int] = set()
         self._disk_lock = asyncio.Lock()
@@ -184,6 +184,11 @@ class VirtualMachine:
             raise MachineBusy("following events", self._state.value)
         return self._watch
 
+    @property
+    def plugged_ports(self) -> tuple[str, ...]:
+        """Names of the spare ports that were plugged in, in that order."""
+        return tuple(self._spare_names)
+
     def take_disk_failure(self, serial: str) -> DiskFailure | None:
         """The failure that the guest was told of, if this disk had one; it is told once."""
         return self.watch.reported.pop(serial, None)
@@ -206,10 +211,10 @@ class VirtualMachine:
         Raises PortsExhausted, QmpRefused (there is one of that name), QmpOutcomeUnknown,
         MachineDied.
         """
-        if self._plugged_ports >= self.spec.spare_ports:
+        number = len(self._spare_names)
+        if number >= self.spec.spare_ports:
             raise PortsExhausted(self.spec.spare_ports)
-        number = self._plugged_ports
-        self._plugged_ports += 1  # even if it fails: it may have happened
+        self._spare_names.append(name)  # even if it fails: it may have happened
         await self.qmp.device_add(spare_port_options(self.spec, number, name))
         return self._ports.pop(spare_chardev(number))
 
@@ -243,6 +248,20 @@ class VirtualMachine:
             if attaching.exception() is None:
                 await self._detach(serial)
             raise
+
+    async def restore_port(self, name: str) -> None:
+        """Plug the next spare port in as `name`, as it was in such a machine; `port` gives it.
+
+        Raises as `plug_port`.
+        """
+        self._ports[name] = await self.plug_port(name)
+
+    async def restore_disk(self, disk: AttachedDisk) -> None:
+        """Plug a disk in as it was in a machine whose state is about to be loaded.
+
+        Raises as `attach_disk`.
+        """
+        await self._attach(disk, DEFAULT_DEADLINE_S)
 
     async def detach_disk(self, serial: str) -> None:
         """Take a disk out; returns once QEMU has flushed and closed its image.
@@ -364,14 +383,14 @@ class VirtualMachine:
             raise MachineBusy(operation, self._state.value)
 
     async def _attach(self, wanted: AttachedDisk, deadline_s: float) -> AttachedDisk:
-        """Plug a disk in at the first place that is free."""
+        """Plug a disk in at its place, or if that is taken the first that is free."""
         serial, path = wanted.serial, wanted.path
         async with self._disk_lock:
             self._require_running("attaching a disk")
             if serial in self._disks:
                 raise ValueError(f"a disk with serial {serial!r} is plugged in already")
             taken = {disk.lun for disk in self._disks.values()} | self._doubtful_luns
-            disk = replace(wanted, lun=free_lun(taken))
+            disk = replace(wanted, lun=free_lun(taken)) if wanted.lun in taken else wanted
             claim("attach", path)
             try:
                 way = await plug_in(self.qmp, disk, self._disk_io, deadline_s=deadline_s)

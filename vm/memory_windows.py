@@ -19,6 +19,11 @@ class GuestMemory:
         self.path = ""
         raise SnapshotUnusable(_WHY)
 
+    @property
+    def allocated_bytes(self) -> int:
+        """Nothing."""
+        return 0
+
     def close(self) -> None:
         """There is nothing to close."""
 

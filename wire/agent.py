@@ -377,10 +377,11 @@ class Launched(Message, name="launched"):
 
 
 class Reclaim(Message, name="reclaim"):
-    """Give memory that holds cache back to the host: all of it, or with `gradual` a part."""
+    """Give cache to the host: all, a `gradual` part; with `flush`, what is unwritten as well."""
 
     REPLY: ClassVar[type[Message]] = Done
     gradual: bool = False
+    flush: bool = False
 
 
 class PowerOff(Message, name="power-off"):

@@ -40,6 +40,11 @@ class Places:
         return os.path.join(self.home, "unfinished")
 
     @property
+    def suspended(self) -> str:
+        """The suspended machine, while there is one."""
+        return os.path.join(self.home, "suspended")
+
+    @property
     def logs(self) -> str:
         """The service's log and the VM's serial log."""
         return os.path.join(self.home, "logs")

@@ -147,6 +147,8 @@ class Agent:
 
     def _reclaim(self, request: messages.Reclaim, reply: Reply) -> None:
         def work() -> Message:
+            if request.flush:
+                os.sync()
             (memory.shrink if request.gradual else memory.drop)()
             return Done()
 

@@ -41,10 +41,11 @@ class Network:
         if request.mode == BRIDGED:
             self._dhcp.start(INTERFACE)
             self._tell_address()
-        self._ports.stop()
         if request.forward:
             self._loopback.open()
             self._ports.start()
+        else:
+            self._ports.stop()
         self._mirror_localhost(request.mode == MIRRORED)
 
     def change_names(self, names: Names) -> None:
@@ -59,7 +60,7 @@ class Network:
 
     def drop(self) -> None:
         """The link has lost its state: there is nobody to tell."""
-        self._ports.stop()
+        self._ports.rest()
 
     def _on_address(self, address: str) -> None:
         self._address = address

@@ -68,15 +68,29 @@ class PortWatch:
         self._loop = loop
         self._send_event = send_event
         self._watches: list[ProtocolWatch] = []
+        self._is_resting = False
 
     def start(self) -> None:
         """Tell of what is served, and of every change. Raises OSError where nobody can tell."""
-        self.stop()
-        self._watches = [
-            ProtocolWatch(self._loop, self._send_event, protocol) for protocol in SOURCES
-        ]
+        self._is_resting = False
+        if self._watches:
+            for watch in self._watches:
+                watch.tell_again()
+            return
+        self._watches = [ProtocolWatch(self._loop, self._tell, protocol) for protocol in SOURCES]
         for watch in self._watches:
             watch.start()
+
+    def rest(self) -> None:
+        """Tell nothing until started again.
+
+        The kernel goes on announcing: to have it do so is what takes long.
+        """
+        self._is_resting = True
+
+    def _tell(self, event: Message) -> None:
+        if not self._is_resting:
+            self._send_event(event)
 
     def stop(self) -> None:
         """Watch no more."""
@@ -111,6 +125,11 @@ class ProtocolWatch:
             self._watch(source)
         self._update(listening)
         self._look()  # for what began before the events did
+
+    def tell_again(self) -> None:
+        """Tell of all that is served, as at the start."""
+        self._known = set()
+        self._look()
 
     def _watch(self, source: Source) -> None:
         self._loop.watch(source.fd, READABLE, lambda _events: self._on_event(source))

@@ -190,6 +190,28 @@ def test_without_events_ports_are_looked_for(loop: Loop) -> None:
     watch.stop()
 
 
+def test_a_watch_that_rests_tells_nothing_and_then_all(loop: Loop, tracing: Path) -> None:
+    """What it has announced by the kernel it keeps: the file is not opened a second time."""
+    told = Told()
+    watch = PortWatch(loop, told)
+    with listener() as early, open(tracing / "trace_pipe", "w") as pipe:
+        watch.start()
+        watch.rest()
+        (tracing / "events/sock/inet_sock_set_state/enable").write_text("untouched")
+        with listener() as late:
+            pipe.write(line("AF_INET", number(late), "127.0.0.1", "::ffff:127.0.0.1"))
+            pipe.flush()
+            looks: list[int] = []
+            loop.call_later(0.05, lambda: looks.append(1))
+            run_until(loop, lambda: bool(looks))
+            assert not told.has(number(late))
+            told.served.clear()
+            watch.start()
+            assert told.has(number(late)) and told.has(number(early))
+        assert (tracing / "events/sock/inet_sock_set_state/enable").read_text() == "untouched"
+    watch.stop()
+
+
 def test_an_event_is_a_reason_to_look(loop: Loop, tracing: Path) -> None:
     told = Told()
     watch = PortWatch(loop, told)

@@ -64,6 +64,14 @@ def test_nothing_ends_that_does_not_run() -> None:
     assert decide(usage(machine_runs=False), TIMEOUTS, 1e6) == Decision()
 
 
+def test_a_machine_that_suspends_keeps_its_distributions() -> None:
+    timeouts = Timeouts(instance_s=15, machine_s=60, suspends=True)
+    idle = usage(("a",), last_used={"a": 100, MACHINE: 100})
+    assert decide(idle, timeouts, 130) == Decision(look_again_at=160)
+    assert decide(idle, timeouts, 160) == Decision(suspend=True)
+    assert decide(usage(("a",), {"a": 1}, {MACHINE: 0}), timeouts, 1e6) == Decision()
+
+
 def test_no_timeout_means_for_ever() -> None:
     idle = usage(("a",), last_used={"a": 0, MACHINE: 0})
     assert decide(idle, Timeouts(None, 60), 1e6) == Decision()
@@ -124,7 +132,7 @@ class World:
         self.settings = self
         self.now = 0.0
         self.state = MachineState.RUNNING
-        self.is_stalled = False
+        self.is_stalled = self.can_suspend = False
         self.running: frozenset[str] = frozenset()
         self.on_running_changed: Callable[[], None] = lambda: None
         self.ended = asyncio.Event()

@@ -324,8 +324,8 @@ def test_wslvar_and_wslview(windows: Isthmus) -> None:
 
 def test_two_hundred_in_a_row_leave_nothing(windows: Isthmus) -> None:
     def held() -> tuple[int, str]:
-        find = "for p in /proc/[0-9]*; do grep -q start[.]pyc $p/cmdline && ls $p/fd | wc -l; done; true"
-
+        agents = "grep -l start[.]pyc /proc/[0-9]*/cmdline 2>/dev/null"
+        find = f"for file in $({agents}); do ls ${{file%cmdline}}fd | wc -l; done"
         return windows.service().num_fds(), windows.text("--system", find)
 
     windows.ok("-e", PROBE, "exit", "0")

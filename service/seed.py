@@ -10,7 +10,7 @@ from service.errors import LinkLost, ServiceError
 from service.link import AgentLink
 from vm.machine import VirtualMachine
 from vm.qmp import EventStream, event_data
-from wire.agent import SetUpNetwork, Spawn, Spawned
+from wire.agent import Names, SetUpNetwork, Spawn, Spawned
 from wire.common import Done, Exited
 from wire.frame import Frame
 
@@ -48,7 +48,7 @@ async def rehearse(link: AgentLink, *, has_network: bool) -> None:
     It watches ports from then on, and tells the next service that asks. Raises ServiceError.
     """
     if has_network:
-        await link.request(SetUpNetwork(forward=True), Done)
+        await link.request(SetUpNetwork(names=Names(), forward=True), Done)
     session = _Rehearsal()
     argv = ("sh", "-c", _PROGRAMS)
     spawn = Spawn(session=link.open_session(session), distribution="", argv=argv)

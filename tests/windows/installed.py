@@ -11,7 +11,7 @@ from pathlib import Path
 
 TIMEOUT_S = 600
 TINY = "tiny"
-APPLETS = "cat chmod echo ln mv printf rm sh sha256sum stty sync".split()
+APPLETS = ["cat", "chmod", "echo", "ln", "mv", "printf", "rm", "sh", "sha256sum", "stty", "sync"]
 
 
 class Installed:

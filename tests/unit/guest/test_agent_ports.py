@@ -194,8 +194,8 @@ def test_a_watch_that_rests_tells_nothing_and_then_all(loop: Loop, tracing: Path
     """What it has announced by the kernel it keeps: the file is not opened a second time."""
     told = Told()
     watch = PortWatch(loop, told)
+    watch.start()
     with listener() as early, open(tracing / "trace_pipe", "w") as pipe:
-        watch.start()
         watch.rest()
         (tracing / "events/sock/inet_sock_set_state/enable").write_text("untouched")
         with listener() as late:

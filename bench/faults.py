@@ -36,6 +36,8 @@ VICTIMS = ("client", "qemu", "service", "agent", "init")
 ACTIVITIES = (
     "idle", "command", "start", "boot", "import", "export", "save", "suspend", "resume"
 )  # fmt: skip
+AWAKE = f"{WAKEFUL}[experimental]\nsuspendOnIdle=true\n"
+"""Its machines can be suspended, but are not yet."""
 SUSPENDING = "[wsl2]\nvmIdleTimeout=300\n[experimental]\nsuspendOnIdle=true\n"
 NAME = "tiny"
 IMPORTED = "imported"
@@ -107,6 +109,7 @@ class Subject:
 
     def prepare(self) -> None:
         """Install the distribution, and write the archive that rounds import."""
+        self.isthmus.configure(AWAKE)
         rootfs = _rootfs()
         small = self.home / "tiny.tar"
         small.write_bytes(rootfs)
@@ -281,7 +284,7 @@ def _activity(subject: Subject, name: str) -> Iterator[subprocess.Popen[bytes] |
     try:
         yield command
     finally:
-        subject.isthmus.configure(WAKEFUL)
+        subject.isthmus.configure(AWAKE)
         if command is not None:
             _finish(subject, name, command)
 

@@ -11,6 +11,7 @@ from bench.commands import bench_exec, bench_pipes, bench_terminal
 from bench.drives import bench_drives
 from bench.harness import isthmus
 from bench.interop import bench_interop
+from bench.net import bench_net
 
 
 def main() -> None:
@@ -24,6 +25,7 @@ def main() -> None:
         bench_pipes(subject)
         bench_terminal(subject)
     bench_interop()
+    bench_net()
     bench_drives()
 
 

@@ -8,11 +8,12 @@ import logging
 from service.errors import ServiceError
 from service.hostnetwork import disconnect_network
 from service.link import AgentLink
+from service.names import NameWatch
 from service.ports import Ports
 from service.settings import Settings, SettingsFile
 from vm.machine import VirtualMachine
 from vm.spec import MachineSpec, TapNetwork
-from wire.agent import AddressesChanged, PortsChanged, SetUpNetwork
+from wire.agent import AddressesChanged, ChangeNames, Names, PortsChanged, SetUpNetwork
 from wire.codec import Message
 from wire.common import Done
 from wire.network import BRIDGED, MACHINE_ADDRESS, MIRRORED, NAT, NONE
@@ -39,6 +40,7 @@ class Network:
         self._settings = settings
         self._vm: VirtualMachine | None = None
         self._setting_up: asyncio.Task[None] | None = None
+        self._names = NameWatch(settings.current)
         self.ports = Ports(settings)
         self.mode = ""
         """One of wire.network.MODES; "" while no machine runs."""
@@ -63,7 +65,8 @@ class Network:
             self.ports.begin(vm)
         if self._setting_up is not None:
             self._setting_up.cancel()
-        request = SetUpNetwork(mode=self.mode, forward=forward)
+        self._names.end()
+        request = SetUpNetwork(mode=self.mode, forward=forward, names=self._names.read())
         self._setting_up = asyncio.create_task(self._set_up(link, request))
 
     async def _set_up(self, link: AgentLink, request: SetUpNetwork) -> None:
@@ -76,6 +79,14 @@ class Network:
         self.problem = ""
         if request.forward:
             self.ports.complete()
+
+        async def tell(names: Names) -> None:
+            try:
+                await link.request(ChangeNames(names=names), Done)
+            except ServiceError as error:
+                log.warning("names are not found as they should be: %s", error.message)
+
+        self._names.follow(request.names, tell)
 
     def on_event(self, event: Message) -> None:
         """The agent tells of its network, or of something else."""
@@ -95,6 +106,7 @@ class Network:
         """Forget the machine, and all forwards with it."""
         if self._setting_up is not None:
             self._setting_up.cancel()
+        self._names.end()
         self._setting_up = self._vm = None
         self.mode = self.problem = ""
         self.addresses = ()

@@ -25,6 +25,7 @@ from service.link import AgentLink
 from service.machine import Machine
 from service.management import Management, judge
 from service.network import Network
+from service.proxies import command_proxies
 from service.registry import Record
 from service.relay import CLIENT_SESSION, Relay
 from service.rootfs import RootfsSource, catalogue, find_source, obtain
@@ -163,6 +164,8 @@ class Operations:
         origin = Origin()
         if not request.system:
             origin = await asyncio.to_thread(self._windows.origin, request)
+        settings = self._machine.settings.current()
+        proxies = command_proxies(request.proxies, settings, self._network.mode)
         relay = Relay(client, link)
         relay.hold()
         wanted = request.directory or "~"
@@ -175,7 +178,7 @@ class Operations:
             user=request.user,
             default_uid=default_uid,
             directories=(wanted, "~") if request.directory else ("~",),
-            environment=request.environment,
+            environment={**proxies, **request.environment},
             terminal=request.terminal,
             redirected=request.redirected,
             first_run=first_run,

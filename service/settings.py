@@ -96,6 +96,8 @@ class Settings:
     host_address_loopback: bool
     ignored_ports: frozenset[int]
     auto_proxy: bool
+    dns_proxy: bool
+    """Whether Linux asks QEMU's name server alone, not the host's name servers themselves."""
     host_drives: frozenset[str] | None
     """Letters of the drives that distributions may reach, and UNC for servers; None: all."""
     warnings: tuple[str, ...] = ()
@@ -165,6 +167,7 @@ def settings_from(config: Config, host: Host, extra_lists: tuple[str, ...] = ())
         host_address_loopback=config.boolean("experimental.hostAddressLoopback"),
         ignored_ports=frozenset(ports if isinstance(ports, tuple) else ()),
         auto_proxy=config.boolean("wsl2.autoProxy"),
+        dns_proxy=config.boolean("wsl2.dnsProxy"),
         host_drives=frozenset() if safe_mode else _host_drives(config, warnings),
         warnings=tuple(warnings),
     )

@@ -20,6 +20,7 @@ from wire.codec import Message
 from wire.common import Exited, Failure, Resize, Signal, Terminal
 from wire.errors import WireError
 from wire.frame import Frame, FrameKind, StreamId, decode_credit
+from wire.network import PROXY_VARIABLES
 
 _TERMINAL_VARIABLES = ("TERM", "COLORTERM")
 
@@ -197,6 +198,7 @@ def run_request(command: RunCommand, terminal: UserTerminal | None) -> Run:
         host_directory=command.host_directory or _working_directory(),
         environment=environment,
         host_environment=shared_variables(os.environ),
+        proxies={name: os.environ[name] for name in os.environ if name.lower() in PROXY_VARIABLES},
         terminal=None if terminal is None else terminal.size(),
         redirected=() if terminal is None else terminal.redirected,
         system=command.system or command.debug_shell,

@@ -309,19 +309,35 @@ class AddressesChanged(Message, name="addresses-changed"):
     addresses: tuple[str, ...]
 
 
+class Names(Message):
+    """How Linux finds names: `name_servers` and `search` domains for resolv.conf, and `hosts`,
+    lines for /etc/hosts.
+    """
+
+    name_servers: tuple[str, ...] = ()
+    search: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+
+
+class ChangeNames(Message, name="change-names"):
+    """The host finds names in another way than when the network was set up."""
+
+    REPLY: ClassVar[type[Message]] = Done
+    names: Names
+
+
 class SetUpNetwork(Message, name="set-up-network"):
     """Make the network what the user wants; sent to every agent, before anything is started.
 
     `mode` is one of wire.network.MODES. With `forward`, the agent tells of ports from now on, first
     of all of those that are served already, and lets the host reach what is bound to loopback
-    addresses. `search` are domains for resolv.conf, `hosts` lines for /etc/hosts.
+    addresses. In bridged networking name servers and domains come by DHCP instead of `names`.
     """
 
     REPLY: ClassVar[type[Message]] = Done
     mode: str = "nat"
     forward: bool = False
-    search: tuple[str, ...] = ()
-    hosts: tuple[str, ...] = ()
+    names: Names
 
 
 class Launch(Message, name="launch"):

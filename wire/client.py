@@ -39,7 +39,8 @@ class Run(Message, name="run"):
     Fields as in wire.agent.Spawn. `distribution` "" is the default one, a name or a GUID in
     braces otherwise; `system` runs it in the utility VM instead. `directory` is a Linux path or
     "~"; `host_directory` is where the client stands on the host, or a Windows path.
-    `host_environment` holds WSLENV and the variables that it names, as the host has them.
+    `host_environment` holds WSLENV and the variables that it names, as the host has them,
+    `proxies` the variables of wire.network.PROXY_VARIABLES, in any case.
     """
 
     REPLY: ClassVar[type[Message]] = Running
@@ -55,6 +56,7 @@ class Run(Message, name="run"):
     redirected: tuple[int, ...] = ()
     system: bool = False
     host_environment: dict[str, str] = {}  # noqa: RUF012 - as above
+    proxies: dict[str, str] = {}  # noqa: RUF012 - as above
 
 
 class Installed(Message, name="installed"):

@@ -15,6 +15,8 @@ MACHINE_ADDRESS = "10.0.2.15"
 """The machine's own address in it."""
 NAME_SERVER = "10.0.2.3"
 """Where it passes name queries on to the host's own resolver."""
+PROXY_VARIABLES = ("http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy")
+"""Environment variables that name web proxies, in lower case; the upper case is as common."""
 HOST_NAME = "host.internal"
 """The host's name in distributions."""
 

@@ -281,6 +281,10 @@ class Agent:
         self._network.set_up(request)
         reply(Done())
 
+    def _change_names(self, request: messages.ChangeNames, reply: Reply) -> None:
+        self._network.change_names(request.names)
+        reply(Done())
+
     def _power_off_request(self, request: messages.PowerOff, reply: Reply) -> None:
         def stop_all() -> Message:
             for distribution in list(self._distributions.values()):
@@ -336,5 +340,6 @@ class Agent:
         messages.Spawn: _spawn,
         messages.FindUser: _find_user,
         messages.SetUpNetwork: _set_up_network,
+        messages.ChangeNames: _change_names,
         messages.PowerOff: _power_off_request,
     }

@@ -37,17 +37,20 @@ def hosts_text(hostname: str, hosts: Sequence[str] = ()) -> str:
     )
 
 
-def resolv_conf_text(search: Sequence[str] = ()) -> str:
+def resolv_conf_text(name_servers: Sequence[str], search: Sequence[str] = ()) -> str:
     """The content of resolv.conf (resolv.conf(5)). Pure."""
-    text = _HEADER.format(key="generateResolvConf") + f"nameserver {NAME_SERVER}\n"
+    text = _HEADER.format(key="generateResolvConf")
+    text += "".join(f"nameserver {server}\n" for server in name_servers)
     return text + (f"search {' '.join(search)}\n" if search else "")
 
 
-def write_resolv_conf(search: Sequence[str] = ()) -> None:
+def write_resolv_conf(
+    name_servers: Sequence[str] = (NAME_SERVER,), search: Sequence[str] = ()
+) -> None:
     """Write the resolv.conf that all distributions share. Raises OSError."""
     path = f"{SHARED_DIRECTORY}/{RESOLV_CONF}"
     with open(f"{path}.new", "w") as file:
-        file.write(resolv_conf_text(search))
+        file.write(resolv_conf_text(name_servers, search))
     os.rename(f"{path}.new", path)  # programs read it at any time
 
 

@@ -12,7 +12,7 @@ from guest.agent.loop import Loop
 from guest.agent.loopback import INTERFACE, Loopback
 from guest.agent.nethooks import put_hooks
 from guest.agent.ports import PortWatch
-from wire.agent import AddressesChanged, SetUpNetwork
+from wire.agent import AddressesChanged, Names, SetUpNetwork
 from wire.codec import Message
 from wire.network import BRIDGED, HOST_ADDRESS, HOST_NAME, MIRRORED, MODES, NAT, NONE
 
@@ -37,18 +37,25 @@ class Network:
         if request.mode not in MODES:
             raise AgentError(f"there is no networking mode {request.mode}")
         self.mode = request.mode
-        own = () if request.mode in (BRIDGED, NONE) else (f"{HOST_ADDRESS}\t{HOST_NAME}",)
-        self.hosts = (*own, *request.hosts)
+        self.change_names(request.names)
         if request.mode == BRIDGED:
-            self._dhcp.start(INTERFACE)  # name servers come with the address
+            self._dhcp.start(INTERFACE)
             self._tell_address()
-        else:
-            etc.write_resolv_conf(request.search)
         self._ports.stop()
         if request.forward:
             self._loopback.open()
             self._ports.start()
         self._mirror_localhost(request.mode == MIRRORED)
+
+    def change_names(self, names: Names) -> None:
+        """Distributions have their names from `names` now, their /etc/hosts from when they start.
+
+        Raises OSError.
+        """
+        own = () if self.mode in (BRIDGED, NONE) else (f"{HOST_ADDRESS}\t{HOST_NAME}",)
+        self.hosts = (*own, *names.hosts)
+        if self.mode != BRIDGED:  # where name servers come with the address
+            etc.write_resolv_conf(names.name_servers, names.search)
 
     def drop(self) -> None:
         """The link has lost its state: there is nobody to tell."""

@@ -8,6 +8,7 @@ import signal
 import pytest
 
 from tests.integration.cli_harness import TINY, Isthmus
+from wire.network import PROXY_VARIABLES
 
 pytestmark = pytest.mark.vm
 
@@ -143,7 +144,9 @@ def test_distribution_by_name_and_by_id(cli: Isthmus) -> None:
 
 
 def test_environment(cli: Isthmus) -> None:
-    done = cli.run("-u", "ada", "-e", "env", env={"TERM": "vt220", "COLORTERM": "", "FOREIGN": "x"})
+    proxies = [name for name in os.environ if name.lower() in PROXY_VARIABLES]
+    host = {"TERM": "vt220", "COLORTERM": "", "FOREIGN": "x", **dict.fromkeys(proxies, "")}
+    done = cli.run("-u", "ada", "-e", "env", env=host)
     variables = dict(line.split("=", 1) for line in done.stdout.decode().splitlines())
     assert variables == {
         "COLORTERM": "",

@@ -124,7 +124,12 @@ def test_hosts_and_resolv_conf(tmp_path: Path) -> None:
     assert (tmp_path / "etc" / "hosts").read_text() == hosts_text("here")
     assert "127.0.1.1\there\n" in hosts_text("here")
     assert os.readlink(tmp_path / "etc" / "resolv.conf") == "/mnt/wsl/resolv.conf"
-    assert resolv_conf_text().endswith("nameserver 10.0.2.3\n")
+    text = resolv_conf_text(("10.0.2.3", "192.0.2.1"), ("a.example", "b.example"))
+    assert [line for line in text.splitlines() if not line.startswith("#")] == [
+        "nameserver 10.0.2.3",
+        "nameserver 192.0.2.1",
+        "search a.example b.example",
+    ]
 
 
 def test_a_tree_that_takes_no_files_is_told_of(tmp_path: Path) -> None:

@@ -80,7 +80,8 @@ class World:
         """An agent has said hello, is asked for what is served, and tells."""
         self.network.on_greeted(cast(VirtualMachine, self.machine), self.agent.link)
         role, number, request = await self.agent.read_message()
-        assert (role, request) == (Role.REQUEST, SetUpNetwork(mode="nat", forward=True))
+        assert isinstance(request, SetUpNetwork)
+        assert (role, request.mode, request.forward) == (Role.REQUEST, "nat", True)
         self.network.on_event(PortsChanged(opened=ports))
         self.agent.send_message(Role.REPLY, number, Done())
 
@@ -182,7 +183,8 @@ async def test_settings(tmp_path: Path) -> None:
     world.agent = await FakeAgent.start()
     world.network.on_greeted(cast(VirtualMachine, world.machine), world.agent.link)
     _, _, request = await world.agent.read_message()
-    assert request == SetUpNetwork(mode="nat", forward=False)
+    assert isinstance(request, SetUpNetwork)
+    assert (request.mode, request.forward) == ("nat", False)
     await world.end()
 
 

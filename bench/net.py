@@ -116,9 +116,11 @@ def _machine(peer: int, port: int) -> Iterator[Isthmus]:
         (home / "state").mkdir()
         subject = Isthmus(str(home / "state"))
         subject.environment["PATH"] = f"{programs}:{os.environ['PATH']}"
-        # A second machine, which is to be saved, could not have the same port of the host's.
+        # A second machine, which is to be saved, could not have the same port of the host's; and
+        # what the agent does when memory is to be given back is no part of watching.
         with Path(subject.environment["ISTHMUS_WSLCONFIG"]).open("a") as file:
-            file.write("[general]\ninstantStart=false\n")
+            file.write("[general]\ninstantStart=false\n[experimental]\n")
+            file.write("autoMemoryReclaim=Disabled\n")
         try:
             yield subject
         finally:

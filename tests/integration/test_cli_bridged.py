@@ -88,4 +88,13 @@ def test_what_it_takes_is_said(fresh: Isthmus) -> None:
         done = fresh.run("--system", "-e", "true")
         assert b"there is no network interface br7" in done.stderr
         fresh.end()
+        namespace.python(BRIDGE)
+        fresh.configure("[wsl2]\nnetworkingMode=bridged\nvmSwitch=br0\n")
+        fresh.prefix = (*namespace.prefix, "setpriv", "--bounding-set=-net_admin")
+        done = fresh.run("--system", "-e", "true")
+        assert done.returncode != 0
+        assert b"bridged networking: this user may not change the host's network" in done.stderr
+        assert b"Run it as root, or leave networkingMode at Nat" in done.stderr
+        fresh.end()
+        assert namespace.run("busybox", "ls", "/sys/class/net").split() == ["br0", "lo"]
     assert fresh.qemus() == []

@@ -164,16 +164,19 @@ def test_datagrams(cli: Isthmus, address: str, port: int) -> None:
 
 def test_nothing_is_bound_but_loopback(cli: Isthmus) -> None:
     """The host's own socket table, of QEMU and of the service."""
-    with server(cli, "0.0.0.0") as port:
+    with server(cli, "0.0.0.0") as port, server(cli, "0.0.0.0", 4732, ECHO) as udp_port:
         wait_until(lambda: forwards(cli).get(port) == "", "the forward")
-        bound = [
-            connection.laddr
+        wait_until(lambda: f"{udp_port}/udp" in cli.text("--status"), "the forward of datagrams")
+        sockets = [
+            connection
             for process in (cli.service(), machine(cli))
             for connection in process.net_connections("inet")
-            if connection.status == psutil.CONN_LISTEN
         ]
+        bound = [socket.laddr for socket in sockets if socket.status == psutil.CONN_LISTEN]
         assert port in {address.port for address in bound}
         assert {address.ip for address in bound} <= {"127.0.0.1", "::1"}
+        # Other datagram sockets are QEMU's for what Linux has asked the world.
+        assert {each.laddr.ip for each in sockets if each.laddr.port == udp_port} == {"127.0.0.1"}
 
 
 def test_a_taken_port_is_reported_and_had_when_it_is_free(cli: Isthmus) -> None:
@@ -255,9 +258,10 @@ def test_a_new_agent_learns_all_forwards(cli: Isthmus) -> None:
 
 
 @contextlib.contextmanager
-def host_server(word: bytes, port: int = 0) -> Iterator[int]:
+def host_server(word: bytes, address: str = "127.0.0.1") -> Iterator[int]:
     """A server of the host's: says its word to everybody."""
-    with socket.create_server(("127.0.0.1", port)) as listener:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.create_server((address, 0), family=family) as listener:
 
         def serve() -> None:
             with contextlib.suppress(OSError):
@@ -337,6 +341,10 @@ def test_settings(fresh: Isthmus) -> None:
         assert is_refused(4725)
         address = ("ip", "-6", "address", "show", "dev", "eth0")
         wait_until(lambda: " fec0:" in fresh.text("--system", "-e", *address), "an IPv6 address")
+        if has_ipv6():
+            with host_server(b"the host", address="::1") as host_port:
+                heard = connect_inside(fresh, "--system", address="fec0::2", port=host_port)
+                assert heard == b"the host"
         kill_and_wait(fresh.service())
     with server(fresh, "0.0.0.0") as port:
         wait_until(lambda: ask(port), "the forward, by another service")

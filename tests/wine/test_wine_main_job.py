@@ -84,6 +84,25 @@ def test_the_status_says_how_it_runs_and_what_would_make_it_faster(tiny: Install
     assert tiny.home.name in status
 
 
+def test_the_users_proxy_is_linuxs(tiny: Installation) -> None:
+    """As Windows has it in its settings, and no variable names it."""
+    key = r"HKCU\Software\Microsoft\Windows\CurrentVersion\Internet Settings"
+
+    def put(name: str, kind: str, value: str) -> None:
+        done = tiny.windows.run("reg", "add", key, "/v", name, "/t", kind, "/d", value, "/f")
+        assert done.status == 0, done
+
+    shown = ("-e", "sh", "-c", "echo $http_proxy $NO_PROXY")
+    put("ProxyServer", "REG_SZ", "localhost:3128")
+    put("ProxyOverride", "REG_SZ", "*.corp.example;<local>")
+    put("ProxyEnable", "REG_DWORD", "1")
+    try:
+        assert tiny.text(*shown) == "http://10.0.2.2:3128 .corp.example"
+    finally:
+        put("ProxyEnable", "REG_DWORD", "0")
+    assert tiny.text(*shown) == ""
+
+
 def test_its_disk_lies_where_it_was_asked_to(tiny: Installation) -> None:
     disk = tiny.windows.unix_path(PLACE) / "ext4.qcow2"
     assert disk.read_bytes()[:4] == b"QFI\xfb"

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from functools import partial
 
+from netbridge.datagrams import DatagramRelay
 from netbridge.forwards import Forward, Target
 from netbridge.hostfwd import (
     HOST_ADDRESS,
@@ -33,7 +34,7 @@ class Forwarder:
 
     def __init__(self, qmp: Qmp) -> None:
         self._qmp = qmp
-        self._relays: dict[Forward, Relay] = {}
+        self._relays: dict[Forward, Relay | DatagramRelay] = {}
 
     async def open(self, forward: Forward, target: Target) -> None:
         """Make `forward` lead to `target`. Raises PortRefused, VmError."""
@@ -48,11 +49,9 @@ class Forwarder:
             reason = why_refused(forward.protocol, forward.port)
             log.warning("QEMU does not forward %s: %s", forward, answer.strip())
             raise PortRefused(reason or "QEMU could not bind it")
-        if forward.protocol == "tcp" and has_ipv6():
+        if has_ipv6():
             try:
-                self._relays[forward] = await Relay.listen(
-                    HOST_ADDRESS_V6, forward.port, partial(_connect, forward.port)
-                )
+                self._relays[forward] = await _relay_ipv6(forward)
             except OSError as error:
                 log.info("%s is not forwarded at %s: %s", forward, HOST_ADDRESS_V6, error)
 
@@ -70,6 +69,15 @@ class Forwarder:
         for relay in self._relays.values():
             relay.abort()
         self._relays.clear()
+
+
+async def _relay_ipv6(forward: Forward) -> Relay | DatagramRelay:
+    """Pass on to 127.0.0.1 what comes to ::1. Raises OSError."""
+    if forward.protocol == "udp":
+        return await DatagramRelay.listen(
+            HOST_ADDRESS_V6, forward.port, (HOST_ADDRESS, forward.port)
+        )
+    return await Relay.listen(HOST_ADDRESS_V6, forward.port, partial(_connect, forward.port))
 
 
 async def _connect(port: int) -> Stream:

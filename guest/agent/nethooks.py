@@ -46,6 +46,8 @@ def put_hooks(kind: str) -> list[int]:
 class BindEvents:
     """The kernel's word that a datagram socket has been bound. Raises AgentError, OSError.
 
+    As long as it is open, connections that the host forwards come from 127.0.0.1, for who asks.
+
     From a ring buffer (Documentation/bpf/ringbuf.rst) whose records say nothing more; the first
     page is ours to write, how far we have read, the second the kernel's, how far it has written.
     """

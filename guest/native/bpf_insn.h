@@ -18,7 +18,11 @@
 #define COPY(to, from) INSN(BPF_ALU64 | BPF_MOV | BPF_X, to, from, 0, 0)
 #define ADD(to, value) INSN(BPF_ALU64 | BPF_ADD | BPF_K, to, 0, 0, value)
 
+/* what = htobe16(what) */
+#define SWAP16(what) INSN(BPF_ALU | BPF_END | BPF_TO_BE, what, 0, 0, 16)
+
 /* to = *(u32 *)(from + offset); *(u32 *)(to + offset) = value or from; u16 and u64 likewise */
+#define LOAD64(to, from, offset) INSN(BPF_LDX | BPF_MEM | BPF_DW, to, from, offset, 0)
 #define LOAD32(to, from, offset) INSN(BPF_LDX | BPF_MEM | BPF_W, to, from, offset, 0)
 #define STORE16(to, offset, from) INSN(BPF_STX | BPF_MEM | BPF_H, to, from, offset, 0)
 #define STORE32(to, offset, from) INSN(BPF_STX | BPF_MEM | BPF_W, to, from, offset, 0)

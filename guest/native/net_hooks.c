@@ -32,6 +32,7 @@ enum {
     CONTEXT = BPF_REG_6,
     COOKIE = BPF_REG_7,
     PROTOCOL = BPF_REG_8,
+    SOCKET = BPF_REG_9,
     STACK = BPF_REG_10,
 };
 
@@ -165,12 +166,15 @@ int hook_bind6(int cgroup, int ring)
     return hook_bind(cgroup, ring, BPF_CGROUP_INET6_POST_BIND);
 }
 
-/* To the end, but for TCP and UDP in the machine's own network namespace. */
+/* To the end, but in the machine's own network namespace. */
+#define REQUIRE_OUR_NAMESPACE                                                                      \
+    COPY(R1, CONTEXT), CALL(BPF_FUNC_get_netns_cookie), COPY(COOKIE, R0), SET(R1, 0),              \
+        CALL(BPF_FUNC_get_netns_cookie), UNLESS_SAME(R0, COOKIE, END)
+
+/* To the end, but for TCP and UDP there. */
 #define REQUIRE_OURS                                                                               \
     LOAD32(PROTOCOL, CONTEXT, ADDRESS(protocol)), IF_EQUAL(PROTOCOL, IPPROTO_TCP, SUPPORTED),      \
-        UNLESS_EQUAL(PROTOCOL, IPPROTO_UDP, END), LABEL(SUPPORTED), COPY(R1, CONTEXT),             \
-        CALL(BPF_FUNC_get_netns_cookie), COPY(COOKIE, R0), SET(R1, 0),                             \
-        CALL(BPF_FUNC_get_netns_cookie), UNLESS_SAME(R0, COOKIE, END)
+        UNLESS_EQUAL(PROTOCOL, IPPROTO_UDP, END), LABEL(SUPPORTED), REQUIRE_OUR_NAMESPACE
 
 /* To the end, if a socket here serves the port at the addresses that are on the stack: a tuple of
  * `bytes` (struct bpf_sock_tuple), of which the last four are the ports. */
@@ -260,5 +264,59 @@ int hook_connect6(int cgroup)
     };
 
     return hook(cgroup, BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_INET6_CONNECT, program,
+                sizeof program / sizeof program[0]);
+}
+
+/* To the end, unless it is TCP, here, and a socket listens where this one's own end is: then this
+ * one was accepted, else it was connected, and who has connected to the host knows. */
+#define REQUIRE_ACCEPTED                                                                           \
+    LOAD32(PROTOCOL, CONTEXT, ADDRESS(protocol)), UNLESS_EQUAL(PROTOCOL, IPPROTO_TCP, END),        \
+        REQUIRE_OUR_NAMESPACE, LOAD64(SOCKET, CONTEXT, ADDRESS(sk)),                               \
+        LOAD32(R2, SOCKET, SOCK(src_ip4)), PUT32(STACK, -12, htonl(HOST)), STORE32(STACK, -8, R2), \
+        LOAD32(R2, SOCKET, SOCK(src_port)), SWAP16(R2), PUT16(STACK, -4, 0),                       \
+        STORE16(STACK, -2, R2), COPY(R1, CONTEXT), COPY(R2, STACK), ADD(R2, -TUPLE4_BYTES),        \
+        SET(R3, TUPLE4_BYTES), SET(R4, BPF_F_CURRENT_NETNS), SET(R5, 0),                           \
+        CALL(BPF_FUNC_sk_lookup_tcp), IF_ZERO(R0, END), COPY(R1, R0), CALL(BPF_FUNC_sk_release)
+
+int hook_peer4(int cgroup)
+{
+    struct bpf_insn program[] = {
+        COPY(CONTEXT, R1),
+        LOAD32(R2, CONTEXT, ADDRESS(user_ip4)),
+        UNLESS_EQUAL(R2, htonl(HOST), END),
+        REQUIRE_ACCEPTED,
+        SET(R2, htonl(INADDR_LOOPBACK)),
+        STORE32(CONTEXT, ADDRESS(user_ip4), R2),
+        LABEL(END),
+        SET(R0, 1), /* the only value there is */
+        EXIT,
+    };
+
+    return hook(cgroup, BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_INET4_GETPEERNAME, program,
+                sizeof program / sizeof program[0]);
+}
+
+int hook_peer6(int cgroup)
+{
+    struct bpf_insn program[] = {
+        COPY(CONTEXT, R1),
+        /* ::ffff:10.0.2.2, at a socket for both families */
+        LOAD32(R2, CONTEXT, WORD(0)),
+        UNLESS_EQUAL(R2, 0, END),
+        LOAD32(R2, CONTEXT, WORD(1)),
+        UNLESS_EQUAL(R2, 0, END),
+        LOAD32(R2, CONTEXT, WORD(2)),
+        UNLESS_EQUAL(R2, htonl(0xffff), END),
+        LOAD32(R2, CONTEXT, WORD(3)),
+        UNLESS_EQUAL(R2, htonl(HOST), END),
+        REQUIRE_ACCEPTED,
+        SET(R2, htonl(INADDR_LOOPBACK)),
+        STORE32(CONTEXT, WORD(3), R2),
+        LABEL(END),
+        SET(R0, 1),
+        EXIT,
+    };
+
+    return hook(cgroup, BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_INET6_GETPEERNAME, program,
                 sizeof program / sizeof program[0]);
 }

@@ -14,6 +14,12 @@ int hook_bind6(int cgroup, int ring);
 int hook_connect4(int cgroup);
 int hook_connect6(int cgroup);
 
+/* Who has accepted a connection from 10.0.2.2, by TCP, hears that it comes from 127.0.0.1 (accept(2),
+ * getpeername(2)): it does, from the host's, and servers serve localhost what they serve nobody else.
+ * In this network namespace only. */
+int hook_peer4(int cgroup);
+int hook_peer6(int cgroup);
+
 /* A ring buffer of one page. */
 int make_ring(void);
 

@@ -35,6 +35,8 @@ int main(int argc, char **argv)
         fds[count++] = make_ring();
         fds[count++] = hook_bind4(cgroup, fds[0]);
         fds[count++] = hook_bind6(cgroup, fds[0]);
+        fds[count++] = hook_peer4(cgroup);
+        fds[count++] = hook_peer6(cgroup);
     }
     for (size_t i = 0; i < count; i++) {
         if (fds[i] < 0) {

@@ -118,6 +118,42 @@ def test_what_linux_serves_is_at_localhost(cli: Isthmus, address: str) -> None:
     wait_until(lambda: port not in forwards(cli), "the end of its row")
 
 
+PEER = SERVER.replace("connection, _ =", "connection, peer =").replace(
+    "sendall(boot_id)",
+    "sendall(f'{peer[0]} {connection.getpeername()[0]}'.encode())",
+)
+"""Answers each connection with where it comes from, asked of the kernel in two ways."""
+
+
+@pytest.mark.parametrize(
+    ("address", "peer"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("0.0.0.0", "127.0.0.1"),
+        ("::", "::ffff:127.0.0.1"),
+        ("::1", "::1"),
+    ],
+)
+def test_who_comes_from_the_host_comes_from_localhost(
+    cli: Isthmus, address: str, peer: str
+) -> None:
+    """Servers are open to localhost that are closed to others: databases, debuggers."""
+    with server(cli, address, program=PEER) as port:
+        wait_until(lambda: ask(port), "the forward")
+        assert ask(port).decode() == f"{peer} {peer}"
+
+
+def test_who_has_connected_to_the_host_knows_it(cli: Isthmus) -> None:
+    """The other way round the address stays: who asks might connect to it again."""
+    script = """
+import socket, sys
+print(socket.create_connection(("10.0.2.2", int(sys.argv[1])), 20).getpeername()[0])
+"""
+    with host_server(b"the host") as port:
+        command = ("--system", "-e", "python3", "-c", script, str(port))
+        assert cli.text(*command) == "10.0.2.2"
+
+
 def test_a_distributions_server(cli: Isthmus) -> None:
     """busybox's, in a distribution; one connection, then it has ended."""
     with cli.started("-d", TINY, "-e", "nc", "-l", "-p", "4721", "-e", "uname", "-r") as command:

@@ -20,7 +20,6 @@ from tests.integration.cli_harness import (
     kill_and_wait,
     wait_until,
 )
-from tests.integration.test_cli_ports import ask, boot_id, server
 from vm.image.cache import MANIFEST, VERIFIED, Cache, cache_directory, write_manifest
 
 pytestmark = pytest.mark.vm
@@ -128,13 +127,6 @@ def test_the_network_lives(awake: Starter) -> None:
         thread.start()
         assert awake.text(f"wget -q -O - http://10.0.2.2:{port}/") == "from the host"
         thread.join(10)
-
-
-def test_what_linux_serves_is_at_localhost(awake: Starter) -> None:
-    """The watch over ports was not running when the machine was saved."""
-    expected = boot_id(awake)
-    with server(awake, "127.0.0.1") as port:
-        wait_until(lambda: ask(port) == expected, "an answer")
 
 
 def test_nobody_else_can_read_a_snapshot(starter: Starter) -> None:

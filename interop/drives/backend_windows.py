@@ -257,7 +257,9 @@ class WindowsBackend(files_windows.WindowsFiles):
         host = self._existing(known, name)
         node = known.children.get(host)
         fresh = False
-        if node is not None:
+        if node is None:
+            self.tree.close_idle(None)  # it may be open by another of its names
+        else:
             self.tree.let_go(node)
             if node.kind == stat.S_IFREG:
                 with contextlib.suppress(PermissionError):  # nobody could have it open either

@@ -65,6 +65,8 @@ async def add_swap(
     except (VmError, ServiceError) as error:
         if vm.state is MachineState.RUNNING:  # else it was only in a hurry to end
             warn(f"there is no swap space: {_reason(error)}")
+        if is_kept is not None:
+            await vm.wait()  # it may be plugged in all the same
     finally:
         if is_kept is None or not is_kept():
             _unlink(path)

@@ -416,8 +416,16 @@ class Machine:
 
     @property
     def can_suspend(self) -> bool:
-        """Whether the machine that runs is to be suspended when it is idle, and can be."""
-        return self._memory is not None and self.settings.current().suspend_on_idle
+        """Whether the machine that runs is to be suspended when it is idle, and can be.
+
+        Not with a disk that has lost its name, as swap space has where that was not to be expected.
+        """
+        return (
+            self.settings.current().suspend_on_idle
+            and self._vm is not None
+            and self._memory is not None
+            and all(disk.path.exists() for disk in self._vm.disks)
+        )
 
     @property
     def is_suspended(self) -> bool:

@@ -195,9 +195,9 @@ def test_a_watch_that_rests_tells_nothing_and_then_all(loop: Loop, tracing: Path
     told = Told()
     watch = PortWatch(loop, told)
     watch.start()
+    watch.rest()
+    (tracing / "events/sock/inet_sock_set_state/enable").write_text("untouched")
     with listener() as early, open(tracing / "trace_pipe", "w") as pipe:
-        watch.rest()
-        (tracing / "events/sock/inet_sock_set_state/enable").write_text("untouched")
         with listener() as late:
             pipe.write(line("AF_INET", number(late), "127.0.0.1", "::ffff:127.0.0.1"))
             pipe.flush()

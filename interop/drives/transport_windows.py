@@ -21,10 +21,7 @@ _MOST_AT_ONCE = 512
 Buffer = bytes | memoryview
 
 NOTHING = memoryview(b"")
-"""What receive() returns where no request came: time is up, or something else wants a look."""
-
-_MOST_UNPOLLED = 64
-"""Requests that are there already are taken without a look at what else there is, so many times."""
+"""What receive() returns where no request came: time is up."""
 
 
 class SocketTransport:
@@ -39,12 +36,9 @@ class SocketTransport:
         self._start = 0
         self._end = 0
         self._sending = threading.Lock()
-        self._attended: list[int] = []
-        self._unpolled = 0
 
     def attend(self, fd: int) -> None:
-        """Have receive() return when the socket `fd` is readable, too."""
-        self._attended.append(fd)
+        """Nothing else is waited for: what the watcher has is looked at by the clock."""
 
     def prefill(self, received: bytes) -> None:
         """Begin with `received`, at most `size` bytes, which were read from the socket before."""
@@ -54,17 +48,11 @@ class SocketTransport:
     def receive(self, timeout_s: float | None = None) -> memoryview | None:
         """The next request, good until the next call; None where the stream ends between two.
 
-        NOTHING where none has come for `timeout_s`, or something else wants a look.
+        NOTHING where none has come for `timeout_s`.
         """
-        if self._end > self._start:
-            self._unpolled += 1
-            if self._attended and self._unpolled % _MOST_UNPOLLED == 0:
-                return NOTHING
-        elif timeout_s is not None or self._attended:
-            wait_s = None if timeout_s is None else max(0.0, timeout_s)
-            watched: list[socket.socket | int] = [self._socket, *self._attended]
-            ready, _, _ = select.select(watched, [], [], wait_s)
-            if self._socket not in ready:
+        if self._end == self._start and timeout_s is not None:
+            ready, _, _ = select.select([self._socket], [], [], max(0.0, timeout_s))
+            if not ready:
                 return NOTHING
         if not self._fill(_LENGTH.size):
             return None

@@ -9,19 +9,17 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import select
 import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from interop.drives import backend_windows, linuxerrno, nt_windows, watcher_windows
+from interop.drives import backend_windows, linuxerrno, nt_windows
 from interop.drives.backend import Caller, Found
-from interop.drives.changes import CREATED, MODIFIED, MOVED_FROM, MOVED_TO, REMOVED, Change
 from interop.drives.constants import ROOT_ID, SetAttr
 from interop.drives.metadata import Case, Options
 from interop.drives.protocol import SetattrIn
@@ -216,73 +214,6 @@ def test_the_space_on_the_volume(drive: WindowsBackend) -> None:
     space = drive.statfs()
     assert 0 < space.available <= space.blocks
     assert space.block % 512 == 0
-
-
-def changes(
-    watcher: watcher_windows.SubtreeWatcher, until: Callable[[Change], bool]
-) -> list[Change]:
-    """What is reported up to the first change that is meant."""
-    found: list[Change] = []
-    while not any(map(until, found)):
-        ready, _, _ = select.select([watcher.fileno()], [], [], 20)
-        assert ready, found
-        report = watcher.read()
-        assert not report.lost
-        found += report.changes
-    return found
-
-
-@pytest.fixture
-def watched(root: Path) -> Iterator[tuple[WindowsBackend, watcher_windows.SubtreeWatcher]]:
-    watcher = watcher_windows.SubtreeWatcher(str(root))
-    backend = WindowsBackend(str(root), watcher=watcher)
-    yield backend, watcher
-    backend.close()
-    watcher.close()
-
-
-def test_what_others_do_in_the_root_is_reported(
-    watched: tuple[WindowsBackend, watcher_windows.SubtreeWatcher], root: Path
-) -> None:
-    _, watcher = watched
-    (root / "new").write_text("x")
-    made = changes(watcher, lambda change: bool(change.kind & MODIFIED))
-    assert made[0][:3] == (ROOT_ID, b"new", CREATED)
-    os.rename(root / "new", root / "moved")
-    moved = changes(watcher, lambda change: bool(change.kind & MOVED_TO))
-    (source,) = (change for change in moved if change.kind & MOVED_FROM)
-    assert (source.name, moved[-1].name) == (b"new", b"moved")
-    assert source.cookie == moved[-1].cookie != 0
-    (root / "moved").unlink()
-    assert changes(watcher, lambda change: bool(change.kind & REMOVED))[-1].name == b"moved"
-
-
-def test_what_the_server_does_itself_is_not(
-    watched: tuple[WindowsBackend, watcher_windows.SubtreeWatcher], root: Path
-) -> None:
-    drive, watcher = watched
-    made(drive, b"mine", b"x")
-    drive.mkdir(ROOT, ROOT_ID, b"directory", 0o755)
-    drive.rename(ROOT_ID, b"mine", ROOT_ID, b"renamed", 0)
-    drive.setattr(drive.lookup(ROOT_ID, b"renamed").node, change(SetAttr.SIZE, size=0))
-    drive.unlink(ROOT_ID, b"renamed")
-    drive.rmdir(ROOT_ID, b"directory")
-    (root / "foreign").touch()
-    reported = changes(watcher, lambda change: change.name == b"foreign")
-    assert {change.name for change in reported} == {b"foreign"}
-
-
-@needs_windows
-def test_what_others_do_below_is_reported(
-    watched: tuple[WindowsBackend, watcher_windows.SubtreeWatcher], root: Path
-) -> None:
-    drive, watcher = watched
-    (root / "one" / "two").mkdir(parents=True)
-    one = drive.lookup(ROOT_ID, b"one").node
-    two = drive.lookup(one, b"two").node
-    (root / "one" / "two" / "file").touch()
-    below = changes(watcher, lambda change: change.name == b"file")
-    assert below[-1][:3] == (two, b"file", CREATED)
 
 
 @needs_windows

@@ -123,6 +123,13 @@ class Backend(Protocol):
         Returns when what is still open was written to first; None if nothing is.
         """
 
+    @property
+    def flush(self) -> Callable[[int], None] | None:
+        """FLUSH: a program has closed the file, and nothing of it may be in the way of others.
+
+        None where that is no matter; then the kernel does not ask.
+        """
+
     def readdir(self, node: int, offset: int, plus: bool, emit: Emit) -> None:
         """READDIR, READDIRPLUS: emit entries from `offset` on until there is no room."""
 

@@ -211,6 +211,8 @@ class PosixFiles:
             done += os.pwrite(fd, data[done:], offset + done)
         return done
 
+    flush = None
+
     def close_written(self, before: float) -> float | None:
         """Close what was written to last before `before`; when the rest was, at the earliest."""
         return self.tree.close_written(before)

@@ -166,6 +166,10 @@ class WindowsFiles:
             with self.tree.opened(node, nt_windows.WRITE_EA) as handle:
                 stored_windows.write(handle, Stored(mode=without_set_ids(mode)))
 
+    def flush(self, node: int) -> None:
+        """FLUSH: a Windows program that shares the file with nobody can have it from now on."""
+        self.tree.let_go(self.tree.node(node))
+
     def close_written(self, before: float) -> float | None:
         """Close what was used last before `before`; when the rest was, at the earliest.
 

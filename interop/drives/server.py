@@ -205,8 +205,11 @@ class Server:
             Opcode.LSEEK: self._lseek,
             Opcode.COPY_FILE_RANGE: self._copy,
         }
-        # What has no entry is ENOSYS, and the kernel does not ask again: so OPEN, OPENDIR and
-        # FLUSH cost one message per mount, and without metadata so do attributes.
+        # What has no entry is ENOSYS, and the kernel does not ask again: so OPEN and OPENDIR cost
+        # one message per mount, and so do FLUSH on hosts where it is no matter and, without
+        # metadata, attributes.
+        if self._backend.flush is not None:
+            table[Opcode.FLUSH] = self._flush
         if options.metadata:
             table[Opcode.GETXATTR] = self._getxattr
             table[Opcode.LISTXATTR] = self._getxattr
@@ -336,6 +339,12 @@ class Server:
 
     def _fsync(self, header: Header, body: FsyncIn) -> Reply:
         self._backend.fsync(header.nodeid, bool(body.flags & FSYNC_DATA_ONLY))
+        return b""
+
+    def _flush(self, header: Header, body: object) -> Reply:
+        flush = self._backend.flush
+        assert flush is not None  # or there would be no such entry
+        flush(header.nodeid)
         return b""
 
     def _fallocate(self, header: Header, body: FallocateIn) -> Reply:

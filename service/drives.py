@@ -39,8 +39,8 @@ SPARE_PORTS = 16
 
 _NODES_BITS = 40
 """Each server of a mount begins its node numbers this many bits higher than the one before."""
-_MALFORMED = 3
-"""interop.drives.__main__.MALFORMED"""
+_IS_FINAL = frozenset({3, 4})
+"""Exit statuses with which a mount is at its end: interop.drives.__main__.MALFORMED and OVER."""
 _MOST_FAILURES = 5
 _SHORT_LIFE_S = 10.0
 _END_S = 5.0
@@ -171,7 +171,7 @@ class Drives:
             failed = failed + 1 if loop.time() - started < _SHORT_LIFE_S else 1
             log.error("the server of %s ended with status %d: %s", drive.request.place, status, why)
             last = why.rpartition("\n")[2]
-            if status in (0, _MALFORMED) or not drive.is_served or failed > _MOST_FAILURES:
+            if status in _IS_FINAL or not drive.is_served or failed > _MOST_FAILURES:
                 drive.state = f"failed: {last}" if last else "failed"
                 await self._tell(EndDrive(port=drive.port))
                 return

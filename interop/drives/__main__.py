@@ -1,7 +1,7 @@
 """A drive's server as a process: `python -m interop.drives`, started by the service.
 
-Its exit status says whether another one may take over: 0 the mount is over, MALFORMED its kernel
-cannot be talked to, anything else is an accident.
+Its exit status says whether another one may take over: OVER the mount is over, MALFORMED its kernel
+cannot be talked to, anything else is an accident. So is 0, which a killed program has under Wine.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from interop.drives.metadata import Options
 
 MALFORMED = 3
 """Exit status: what came from the guest is no FUSE request, or a version that is not spoken."""
+
+OVER = 4
+"""Exit status: the guest has unmounted it, or the machine is gone."""
 
 
 def _arguments() -> argparse.Namespace:
@@ -53,7 +56,7 @@ def main() -> int:
     except OSError as error:
         print(f"{error.filename or arguments.root}: {error.strerror}", file=sys.stderr)
         return 1
-    return 0
+    return OVER
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 from service.errors import LinkLost, ServiceError
 from service.link import AgentLink
+from vm.argv import port_chardev
+from vm.errors import VmError
 from vm.machine import VirtualMachine
 from vm.qmp import event_data
 from wire import failures
@@ -97,11 +99,18 @@ class AgentWatch:
         self.running: tuple[str, ...] = ()
         """Identities of the distributions that ran when an agent was greeted last."""
 
-    async def follow_port(self) -> None:
-        """Synchronise the link whenever an agent opens its port (QMP event VSERPORT_CHANGE)."""
+    async def follow_port(self, *, is_booting: bool = False) -> None:
+        """Synchronise the link whenever an agent opens its port (QMP event VSERPORT_CHANGE).
+
+        `is_booting`: also if it has done so already. QEMU tells nobody what happens before its
+        monitor is greeted, and on a busy host the guest may be there first.
+        """
         greeting: asyncio.Task[None] | None = None
         try:
             with self._vm.qmp.events("VSERPORT_CHANGE") as events:
+                if is_booting and await self._is_open():
+                    events.discard()
+                    self._link.port_opened()
                 async for event in events:
                     data = event_data(event)
                     if not data.get("open") or data.get("id") != self._port:
@@ -115,6 +124,11 @@ class AgentWatch:
         finally:
             if greeting is not None:
                 greeting.cancel()
+
+    async def _is_open(self) -> bool:
+        with contextlib.suppress(VmError):  # the machine has ended: whoever greets it says so
+            return await self._vm.qmp.is_frontend_open(port_chardev(self._vm.spec, self._port))
+        return False
 
     async def greet(self, timeout_s: float, *, is_awakened: bool = False) -> None:
         """Wait for the agent of a machine that boots, and introduce ourselves.

@@ -167,7 +167,7 @@ class Starter:
             show = self._show_console if settings.debug_console else None
             try:
                 async with shown_console(spec.serial_log, show):
-                    link, agent_watch = await self._connect(vm, settings)
+                    link, agent_watch = await self._connect(vm, settings, is_booting=True)
                     await agent_watch.greet(settings.kernel_boot_timeout_ms / 1000)
             except BaseException:
                 await vm.shutdown()
@@ -179,7 +179,7 @@ class Starter:
         return Started(vm, link, agent_watch, memory, is_booted=True)
 
     async def _connect(
-        self, vm: VirtualMachine, settings: Settings
+        self, vm: VirtualMachine, settings: Settings, *, is_booting: bool = False
     ) -> tuple[AgentLink, AgentWatch]:
         link = await AgentLink.open(vm.port(AGENT_PORT), self._on_event, self._answerers)
         agent_watch = AgentWatch(
@@ -189,7 +189,7 @@ class Starter:
             settings.mount_device_timeout_ms,
             lambda: self._on_greeted(vm, link),
         )
-        self._follow(agent_watch.follow_port())
+        self._follow(agent_watch.follow_port(is_booting=is_booting))
         return link, agent_watch
 
 

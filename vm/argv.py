@@ -108,6 +108,11 @@ def qemu_argv(
     return argv
 
 
+def port_chardev(spec: MachineSpec, name: str) -> str:
+    """Id of the chardev of the spec's port `name`."""
+    return f"port{spec.ports.index(name) + 1}"
+
+
 def spare_chardev(number: int) -> str:
     """Id of the chardev, and key of the channel, that spare port `number`, from 0, would have."""
     return f"spare{number}"
@@ -219,9 +224,10 @@ def _virtio_devices(spec: MachineSpec, channels: Mapping[str, str]) -> list[str]
     most = len(spec.ports) + spec.spare_ports + 1
     argv += _device(spec, _Virtio("serial", ("id=serial0", f"max_ports={most}")))
     for number, name in enumerate(spec.ports, start=1):
-        argv += ["-chardev", f"{channels[name]},id=port{number}"]
+        chardev = port_chardev(spec, name)
+        argv += ["-chardev", f"{channels[name]},id={chardev}"]
         # Only a port with an id of its own tells when the guest opens it (VSERPORT_CHANGE).
-        port = f"id={name},bus=serial0.0,nr={number},chardev=port{number},name={name}"
+        port = f"id={name},bus=serial0.0,nr={number},chardev={chardev},name={name}"
         argv += ["-device", f"virtserialport,{port}"]
     for number in range(spec.spare_ports):
         chardev = spare_chardev(number)

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import cast
 
 from qemu.qmp import (
@@ -63,6 +63,10 @@ class EventStream:
         if self._listener.empty():
             raise StopAsyncIteration
         return cast(Event, await self._listener.get())
+
+    def discard(self) -> None:
+        """Forget what has come so far: a query has told what came of it."""
+        self._listener.clear()
 
 
 class Qmp:
@@ -154,6 +158,11 @@ class Qmp:
         """QEMU's RunState: "running", "paused", "internal-error", … (qapi/run-state.json)."""
         answer = cast(Mapping[str, object], await self.execute("query-status"))
         return str(answer["status"])
+
+    async def is_frontend_open(self, chardev: str) -> bool:
+        """Whether the guest has the port on `chardev` open (`query-chardev`, qapi/char.json)."""
+        answer = cast(Sequence[Mapping[str, object]], await self.execute("query-chardev"))
+        return any(one["label"] == chardev and one["frontend-open"] is True for one in answer)
 
     async def stop(self, *, deadline_s: float = DEFAULT_DEADLINE_S) -> None:
         """Pause the processors; on the way QEMU completes and flushes all disk requests.

@@ -29,7 +29,7 @@ from vm.image.prepare import prepare
 from vm.machine import VirtualMachine
 from vm.probe import choose_accelerator
 from vm.qmp import Qmp, event_data
-from vm.spec import MachineSpec, choose_machine
+from vm.spec import MachineSpec, choose_machine, choose_processors
 from wire.agent import (
     DistributionStarted,
     DistributionStopped,
@@ -170,7 +170,7 @@ class VmGuest(Guest):
             accelerator=probe.chosen,
             boot=image,
             memory_mib=MEMORY_MIB,
-            processors=2,
+            processors=choose_processors(probe.chosen, image.origin, 2),
             serial_log=self.log,
             ports=(AGENT_PORT,),
         )

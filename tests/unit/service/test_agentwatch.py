@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Iterator
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -99,3 +100,51 @@ def test_a_machine_that_goes_on_is_told_the_time() -> None:
     asyncio.run(follow())
     (hello,) = link.hellos
     assert before <= hello.time_ns <= time.time_ns()
+
+
+class Booted:
+    """A machine whose agent may have opened its port before anybody could be told."""
+
+    def __init__(self, *, is_open: bool) -> None:
+        self.qmp = self
+        self.spec = SimpleNamespace(ports=("other", "port"))
+        self._is_open = is_open
+        self._queue: list[dict[str, object]] = []
+        if is_open:
+            self._queue.append(self._event())  # as it came while the question was under way
+
+    @staticmethod
+    def _event() -> dict[str, object]:
+        return {"event": "VSERPORT_CHANGE", "data": {"id": "port", "open": True}}
+
+    async def is_frontend_open(self, chardev: str) -> bool:
+        assert chardev == "port2"
+        return self._is_open
+
+    @contextlib.contextmanager
+    def events(self, *names: str) -> Iterator[Booted]:
+        assert names == ("VSERPORT_CHANGE",)
+        if not self._is_open:
+            self._queue.append(self._event())
+        yield self
+
+    def discard(self) -> None:
+        self._queue.clear()
+
+    def __aiter__(self) -> Booted:
+        return self
+
+    async def __anext__(self) -> dict[str, object]:
+        if not self._queue:
+            raise StopAsyncIteration
+        return self._queue.pop(0)
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+def test_an_agent_that_was_there_first_is_found_once(is_open: bool) -> None:
+    opened: list[None] = []
+    link = SimpleNamespace(port_opened=lambda: opened.append(None))
+    vm = cast(VirtualMachine, Booted(is_open=is_open))
+    watch = AgentWatch(vm, cast(AgentLink, link), "port", 1000, lambda: None)
+    asyncio.run(watch.follow_port(is_booting=True))
+    assert len(opened) == 1

@@ -29,8 +29,13 @@ _ENOUGH = 100
 def _swap(one: Path, other: Path, done: multiprocessing.synchronize.Event) -> None:
     names = os.fsencode(one), os.fsencode(other)
     while not done.is_set():
-        for _ in range(100):
-            libc_posix.rename(-100, names[0], -100, names[1], RENAME_EXCHANGE)
+        until = time.monotonic() + 0.2
+        while time.monotonic() < until:
+            for _ in range(100):
+                libc_posix.rename(-100, names[0], -100, names[1], RENAME_EXCHANGE)
+        # Each has its own name now. Without a pause the reports of changes never end, and on a
+        # fast host hardly an attempt succeeds while the drive is watched.
+        time.sleep(0.1)
 
 
 @contextmanager

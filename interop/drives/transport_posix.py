@@ -9,23 +9,11 @@ import select
 import sys
 import threading
 from collections.abc import Sequence
-from struct import Struct
 from typing import Protocol
 
-from interop.drives.errors import ProtocolError
-from interop.drives.protocol import HEADER_SIZE
+from interop.drives.messagestream import NOTHING, Buffer, MessageStream
 
 assert sys.platform == "linux"
-
-_LENGTH = Struct("<I")
-
-Buffer = bytes | memoryview
-
-NOTHING = memoryview(b"")
-"""What receive() returns where no request came: time is up, or something else wants a look."""
-
-_MOST_AT_ONCE = 512
-"""Notifications in one writev(2)."""
 
 _MOST_UNPOLLED = 64
 """Requests that are there already are taken without a look at what else there is, so many times."""
@@ -117,18 +105,13 @@ class DeviceTransport:
                 raise
 
 
-class StreamTransport:
-    """A pipe, socket or port with messages end to end, each with its length in its first 4 bytes.
-
-    `read_fd` and `write_fd` stay the caller's. Raises ProtocolError for a length beyond `size`.
-    """
+class StreamTransport(MessageStream):
+    """Messages over a pipe, socket or port: `read_fd` and `write_fd`, which stay the caller's."""
 
     def __init__(self, read_fd: int, write_fd: int, size: int) -> None:
+        super().__init__(size)
         self._read_fd = read_fd
         self._write_fd = write_fd
-        self._buffer = memoryview(bytearray(size))
-        self._start = 0
-        self._end = 0
         self._sending = threading.Lock()
         self._poll: select.poll | None = None
         self._unpolled = 0
@@ -139,11 +122,6 @@ class StreamTransport:
             self._poll = select.poll()
             self._poll.register(self._read_fd, select.POLLIN)
         self._poll.register(fd, select.POLLIN)
-
-    def prefill(self, received: bytes) -> None:
-        """Begin with `received`, at most `size` bytes, which were read from the stream before."""
-        self._buffer[: len(received)] = received
-        self._end = len(received)
 
     def receive(self, timeout_s: float | None = None) -> memoryview | None:
         """The next request; None where the stream ends between two of them."""
@@ -156,43 +134,10 @@ class StreamTransport:
                 self._unpolled += 1
                 if self._unpolled % _MOST_UNPOLLED == 0:
                     return NOTHING
-        if not self._fill(_LENGTH.size):
-            return None
-        (length,) = _LENGTH.unpack_from(self._buffer, self._start)
-        if not HEADER_SIZE <= length <= len(self._buffer):
-            raise ProtocolError(f"a request of {length} bytes")
-        if not self._fill(length):
-            raise ProtocolError("the stream ended within a request")
-        request = self._buffer[self._start : self._start + length]
-        self._start += length
-        return request
+        return self._next()
 
-    def _is_at_hand(self) -> bool:
-        """Whether all of the next request was read already."""
-        there = self._end - self._start
-        if there < _LENGTH.size:
-            return False
-        return bool(there >= _LENGTH.unpack_from(self._buffer, self._start)[0])
-
-    def _fill(self, count: int) -> bool:
-        """Have `count` bytes from the start on; False where the stream ends before the first."""
-        if self._start + count > len(self._buffer):
-            rest = bytes(self._buffer[self._start : self._end])
-            self._buffer[: len(rest)] = rest
-            self._start, self._end = 0, len(rest)
-        while self._end - self._start < count:
-            got = os.readv(self._read_fd, [self._buffer[self._end :]])
-            if not got:
-                if self._end == self._start:
-                    return False
-                raise ProtocolError("the stream ended within a request")
-            self._end += got
-        return True
-
-    def notify(self, messages: Sequence[bytes]) -> None:
-        """Send notifications: what reads the other end passes them on without waiting."""
-        for start in range(0, len(messages), _MOST_AT_ONCE):
-            self.send([b"".join(messages[start : start + _MOST_AT_ONCE])])
+    def _read_into(self, room: memoryview) -> int:
+        return os.readv(self._read_fd, [room])
 
     def send(self, parts: Sequence[Buffer]) -> None:
         """All of the message, before any other thread's."""

@@ -29,7 +29,7 @@ from vm.image.prepare import prepare
 from vm.machine import VirtualMachine
 from vm.probe import choose_accelerator
 from vm.qmp import Qmp, event_data
-from vm.spec import MachineSpec, choose_machine, choose_processors
+from vm.spec import BootImage, MachineSpec, choose_machine, choose_processors
 from wire.agent import (
     DistributionStarted,
     DistributionStopped,
@@ -152,6 +152,25 @@ class FakeGuest(Guest):
         await super().end()
 
 
+async def machine_spec(directory: Path, serial_log: Path) -> MachineSpec:
+    """The real machine with nothing but the agent's port, as this host runs it best."""
+    cache = JsonCache(directory / "host.json")
+    qemu = await find_qemu(cache=cache)
+    image = await asyncio.to_thread(prepare)
+    probe = await choose_accelerator(qemu, cache)
+    assert probe.chosen is not None
+    return MachineSpec(
+        qemu=qemu,
+        machine=choose_machine(qemu, image.origin),
+        accelerator=probe.chosen,
+        boot=image,
+        memory_mib=MEMORY_MIB,
+        processors=choose_processors(probe.chosen, image.origin, 2),
+        serial_log=serial_log,
+        ports=(AGENT_PORT,),
+    )
+
+
 class VmGuest(Guest):
     """The agent in the real machine, with one small distribution."""
 
@@ -159,27 +178,14 @@ class VmGuest(Guest):
     NAME = "tiny"
 
     async def start(self, directory: Path) -> None:
-        cache = JsonCache(directory / "host.json")
-        qemu = await find_qemu(cache=cache)
-        image = await asyncio.to_thread(prepare)
-        probe = await choose_accelerator(qemu, cache)
-        assert probe.chosen is not None
-        spec = MachineSpec(
-            qemu=qemu,
-            machine=choose_machine(qemu, image.origin),
-            accelerator=probe.chosen,
-            boot=image,
-            memory_mib=MEMORY_MIB,
-            processors=choose_processors(probe.chosen, image.origin, 2),
-            serial_log=self.log,
-            ports=(AGENT_PORT,),
-        )
+        spec = await machine_spec(directory, self.log)
         self.vm = await VirtualMachine.start(spec)
         try:
             self.link = await AgentLink.open(self.vm.port(AGENT_PORT), self.on_event, {})
             self.follow(self._watch_port(self.vm.qmp))
             welcome = await asyncio.wait_for(self.wait_greeted(), 300)
-            assert welcome.kernel == image.release
+            assert isinstance(spec.boot, BootImage)
+            assert welcome.kernel == spec.boot.release
             assert welcome.boot_id != Path(HOST_BOOT_ID).read_text().strip()
             await self._import(directory, make_tiny(directory / "tiny.tar"))
             await self.start_distribution()

@@ -9,35 +9,11 @@ import pytest
 
 from service.agentwatch import AgentWatch
 from service.link import AgentLink
-from service.starting import AGENT_PORT
-from vm.cache import JsonCache
-from vm.find import find_qemu
-from vm.image.prepare import prepare
+from tests.contract.guests import AGENT_PORT, machine_spec
 from vm.machine import VirtualMachine
-from vm.probe import choose_accelerator
-from vm.spec import MachineSpec, choose_machine, choose_processors
 from wire.codec import Message
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(300)]
-
-
-async def start_machine(directory: Path) -> VirtualMachine:
-    cache = JsonCache(directory / "host.json")
-    qemu = await find_qemu(cache=cache)
-    image = await asyncio.to_thread(prepare)
-    probe = await choose_accelerator(qemu, cache)
-    assert probe.chosen is not None
-    spec = MachineSpec(
-        qemu=qemu,
-        machine=choose_machine(qemu, image.origin),
-        accelerator=probe.chosen,
-        boot=image,
-        memory_mib=768,
-        processors=choose_processors(probe.chosen, image.origin, 2),
-        serial_log=directory / "serial.log",
-        ports=(AGENT_PORT,),
-    )
-    return await VirtualMachine.start(spec)
 
 
 def test_an_agent_that_is_ready_before_it_is_asked_for(tmp_path: Path) -> None:
@@ -45,7 +21,8 @@ def test_an_agent_that_is_ready_before_it_is_asked_for(tmp_path: Path) -> None:
         """No event matters here."""
 
     async def scenario() -> str:
-        vm = await start_machine(tmp_path)
+        spec = await machine_spec(tmp_path, tmp_path / "serial.log")
+        vm = await VirtualMachine.start(spec)
         try:
             with vm.qmp.events("VSERPORT_CHANGE") as events:
                 async for _ in events:

@@ -19,6 +19,7 @@ import pytest
 
 from interop.drives import (
     backend_posix,
+    messagestream,
     replay,
     serving_posix,
     transport_posix,
@@ -98,7 +99,7 @@ class _WithReplayer(_Counting):
         # Looked at once more: what it says comes before what its system call then asks.
         if select.select([self._replayer], [], [], 0)[0]:
             return memoryview(self._replayer.recv(1024))
-        return super().receive(0) if self._fd in ready else transport_posix.NOTHING
+        return super().receive(0) if self._fd in ready else messagestream.NOTHING
 
     def notify(self, messages: Sequence[bytes]) -> None:
         for message in messages:

@@ -46,12 +46,15 @@ def require(condition: bool, reason: str) -> None:
     pytest.fail(f"{reason} (ISTHMUS_ALLOW_SKIPS=1 skips instead)")
 
 
-def wait_until(condition: Callable[[], object], what: str, timeout_s: float = TIMEOUT_S) -> None:
-    """Poll a condition that nothing announces; fail at the deadline, naming `what`."""
+def wait_until(
+    condition: Callable[[], object], what: str | Callable[[], str], timeout_s: float = TIMEOUT_S
+) -> None:
+    """Poll a condition that nothing announces; name `what` at the deadline."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline:
-            pytest.fail(f"not so within {timeout_s:.0f} s: {what}")
+            named = what if isinstance(what, str) else what()
+            pytest.fail(f"not so within {timeout_s:.0f} s: {named}")
         time.sleep(0.02)
 
 

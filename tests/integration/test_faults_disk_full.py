@@ -234,11 +234,15 @@ def test_moving_and_converting(full: Isthmus, small_disk: MakeDisk, tmp_path: Pa
 # -- Isthmus's own files ---------------------------------------------------------------------------
 
 
-def test_a_state_directory_without_space(small_disk: MakeDisk, tiny_tar: Path) -> None:
+def test_a_state_directory_without_space(
+    small_disk: MakeDisk, tiny_tar: Path, tmp_path: Path
+) -> None:
     """Changes are refused and undone; what is there already works."""
     disk = small_disk(64 * MIB)
+    wslconfig = tmp_path / "empty.wslconfig"  # the one beside the state would be on the full disk
+    wslconfig.touch()
     for isthmus in lifetime(disk.path / "home"):
-        isthmus.environment["ISTHMUS_WSLCONFIG"] = "/dev/null"
+        isthmus.environment["ISTHMUS_WSLCONFIG"] = str(wslconfig)
         isthmus.make("one", tiny_tar)
         isthmus.make("two", tiny_tar)
         before = (isthmus.home / "distributions.json").read_bytes()

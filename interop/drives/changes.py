@@ -39,7 +39,8 @@ CONTENT = MODIFIED | ATTRIBUTES | WRITTEN
 class Change(NamedTuple):
     """One thing that happened: in the directory whose node is `directory`, to the host's `name`.
 
-    `cookie` is 0 but for the two halves of a move.
+    `cookie` is 0 but for the two halves of a move. `is_own` is whether the server has most likely
+    done it itself, where only the watcher can tell.
     """
 
     directory: int
@@ -47,10 +48,15 @@ class Change(NamedTuple):
     kind: int
     is_directory: bool = False
     cookie: int = 0
+    is_own: bool = False
 
 
 class Report(NamedTuple):
-    """What a watcher has to say: changes in order; `lost` if there were more than it could keep."""
+    """What a watcher has to say: changes in order; `lost` if there were more than it could keep.
+
+    `over` is whether it will never report anything again.
+    """
 
     changes: list[Change]
     lost: bool = False
+    over: bool = False

@@ -103,6 +103,15 @@ class Decision:
         self.nodes: NodeTable = watches.nodes
         self.forgetting = Forgetting()
 
+    def is_as_known(self, change: Change) -> bool:
+        """Whether the name is what the kernel was told it is; contents are not looked at."""
+        known = self.nodes.at(change.directory, change.name)
+        came = change.kind & (CREATED | MOVED_TO)
+        if not came and (known is None or not change.kind & (REMOVED | MOVED_FROM)):
+            return True
+        is_there = self._identify(change.directory, change.name)
+        return is_there == (known.identity if known is not None else None)
+
     def apply(self, change: Foreign) -> None:
         """Something foreign happened."""
         if isinstance(change, Moved):

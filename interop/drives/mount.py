@@ -52,6 +52,10 @@ class Source(Protocol):
     def fileno(self) -> int:
         """What is readable when there is something to read()."""
 
+    @property
+    def is_late(self) -> bool:
+        """Whether what it reports may be of before what the guest has seen or done since."""
+
     def read(self) -> Report:
         """What happened since the last time; does not wait."""
 
@@ -87,7 +91,10 @@ class Mount:
         self._state: tuple[str, str] | None = None
         self._lost_until = 0.0
         self._replaying = (
-            Replaying(self.server, port, backend, watches, self._settle, clock)
+            Replaying(
+                *(self.server, port, backend, watches, self._settle, clock),
+                is_late=source is not None and source.is_late,
+            )
             if has_replayer
             else None
         )
@@ -120,6 +127,9 @@ class Mount:
             return timeout_s
         report = source.read()
         watches = self._watches
+        if report.over:
+            report = report._replace(lost=True)
+            self._source = None
         if not report.changes and not report.lost and not watches.evicted:
             watches.mine.clear()
             watches.told = None
@@ -127,13 +137,16 @@ class Mount:
         decision = Decision(watches, self._backend.identify)
         if report.lost:
             self._lost_until = self._clock() + _LOST_S
-            self.server.kept_lifetime_s = LIFETIME_S
-            decision.expire_all()
+            if self.server.kept_lifetime_s != LIFETIME_S:  # or nothing is remembered for long
+                self.server.kept_lifetime_s = LIFETIME_S
+                decision.expire_all()
             if self._replaying is not None:
                 self._replaying.lost()
         while watches.evicted:
             decision.expire(*watches.evicted.pop())
-        for change in foreign(report.changes, self._mine(report.changes)):
+        # What is most likely its own is looked at, for another may have been there since.
+        changes = [c for c in report.changes if not c.is_own or not decision.is_as_known(c)]
+        for change in foreign(changes, self._mine(changes)):
             if self._replaying is not None:
                 self._replaying.record(change)
             decision.apply(change)

@@ -27,6 +27,8 @@ class Recorder:
 
     Times are in seconds since 1970. In a storm only what was removed is kept; when it is over the
     watched directories are looked at, a few at a time, for what has changed since it began.
+
+    `is_late`: what is reported may be of before what the guest has found or made at that name.
     """
 
     def __init__(
@@ -35,7 +37,10 @@ class Recorder:
         watches: Watches,
         backend: Backend,
         settle: Callable[[], object],
+        *,
+        is_late: bool = False,
     ) -> None:
+        self._is_late = is_late
         self._replays = replays
         self._watches = watches
         self._backend = backend
@@ -89,14 +94,22 @@ class Recorder:
         file, ino = (known.id, known.identity[1]) if known is not None else (0, 0)
         mode = stat.S_IFDIR if change.is_directory else stat.S_IFREG
         if change.kind & REMOVED:
+            if self._is_found(change, known):
+                return  # the guest has made another since, and Linux heard of that
             mode = known.kind if known is not None else mode
             self._add(Instruction(REMOVED, mode, name, file=file, ino=ino))
         elif change.kind & CREATED:
-            if known is not None:  # this is in its place
+            if known is not None and not self._is_found(change, known):  # this is in its place
                 self._add(Instruction(REMOVED, known.kind, name, file=file, ino=ino))
             self._add(Instruction(CREATED, mode, name))
         elif change.kind & CONTENT:
             self._add(Instruction(change.kind & CONTENT, mode, name, file=file, ino=ino))
+
+    def _is_found(self, change: Change, known: Node | None) -> bool:
+        """Whether the guest knows what is there now, which was reported after it had looked."""
+        if not self._is_late or known is None:
+            return False
+        return self._backend.identify(change.directory, change.name) == known.identity
 
     def _move(self, source: Change, target: Change) -> None:
         directory = self._watches.nodes.get(source.directory)

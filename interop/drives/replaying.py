@@ -43,12 +43,14 @@ class Replaying:
         watches: Watches,
         settle: Callable[[], object],
         clock: Callable[[], float],
+        *,
+        is_late: bool = False,
     ) -> None:
         self._server = server
         self._notifier = notifier
         self._clock = clock
         self._replays = Replays()
-        self._recorder = Recorder(self._replays, watches, backend, settle)
+        self._recorder = Recorder(self._replays, watches, backend, settle, is_late=is_late)
         self._not_before = 0.0
         server.diverted = Replayed(
             self._replays, backend, settle, server.entry, server.attributes

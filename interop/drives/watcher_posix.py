@@ -122,6 +122,7 @@ class InotifyWatcher:
     """Fulfils `interop.drives.watches.Watcher`. Raises OSError where inotify has no room for it."""
 
     WATCHABLE: ClassVar[frozenset[int]] = WATCHABLE
+    is_late = False
 
     def __init__(self) -> None:
         self._instance = _Instance()

@@ -117,6 +117,29 @@ def test_what_a_look_up_found_before_it_was_reported_stays() -> None:
     assert replies.invalidate_entry(1, b"f") in decision.forgetting.messages()
 
 
+def test_what_was_most_likely_done_here_is_looked_at() -> None:
+    nodes = table()
+    parent = directory(nodes, b"d")
+    known = file(nodes, parent, b"known")
+    there = {b"known": known.identity}
+    decision = Decision(Watches(nodes), lambda directory, host: there.get(host))
+
+    def is_as_known(name: bytes, kind: int) -> bool:
+        return decision.is_as_known(Change(parent.id, name, kind, is_own=True))
+
+    assert is_as_known(b"known", CREATED)
+    assert is_as_known(b"known", REMOVED)  # it has been made again
+    assert is_as_known(b"gone", REMOVED)
+    assert is_as_known(b"gone", CREATED)  # and has left again
+    there = {b"known": (9, 9), b"gone": (9, 9)}
+    assert not is_as_known(b"known", CREATED)
+    assert not is_as_known(b"known", MOVED_TO)
+    assert not is_as_known(b"gone", CREATED)
+    assert is_as_known(b"known", MODIFIED)
+    there = {}
+    assert not is_as_known(b"known", MOVED_FROM)
+
+
 def test_a_move_takes_the_node_along() -> None:
     nodes = table()
     one, other = directory(nodes, b"one"), directory(nodes, b"other")

@@ -14,19 +14,22 @@ from interop.drives import (
     ntformats,
     stored_windows,
     tree_windows,
+    watcher_windows,
 )
 from interop.drives.backend import Caller, Emit, Found, Seen
+from interop.drives.changes import CREATED, MOVED_FROM, MOVED_TO, REMOVED
 from interop.drives.constants import O_EXCL, O_TRUNC, RENAME_EXCHANGE, RENAME_NOREPLACE
 from interop.drives.metadata import Case, Options, store_new
 from interop.drives.names import to_host, to_linux
 from interop.drives.nodes import Cache, Identity, Node
+from interop.drives.ntchanges import CHANGED
 from interop.drives.ntstatus import linux_error
 from interop.drives.replies import Attributes
-from interop.drives.watches import Watcher
 
 assert sys.platform == "win32"
 
 _LISTINGS = 16
+_MADE = CREATED | CHANGED
 _WRITE_BITS = 0o222
 _STORE = nt_windows.READ_EA | nt_windows.WRITE_EA
 _REMOVE = nt_windows.DELETE | nt_windows.WRITE_ATTRIBUTES
@@ -45,7 +48,7 @@ class WindowsBackend(files_windows.WindowsFiles):
         *,
         max_io: int = 1 << 20,
         first_node: int = 2,
-        watcher: Watcher | None = None,
+        watcher: watcher_windows.SubtreeWatcher | None = None,
     ) -> None:
         super().__init__(root, options, max_io=max_io, first_node=first_node, watcher=watcher)
         self._listings: Cache[int, list[listing.Entry]] = Cache(_LISTINGS, lambda _: None)
@@ -72,10 +75,17 @@ class WindowsBackend(files_windows.WindowsFiles):
     def _found(self, parent: Node, host: bytes) -> Found:
         return self._told(*self.tree.found(parent, host))
 
+    def _found_as(self, parent: Node, name: bytes) -> Found:
+        """What there is by Linux' `name`, whatever the letters: of other ones nothing is told."""
+        host = self._existing(parent, name)
+        found = self._found(parent, host)
+        return found if host == to_host(name) else found._replace(name_kept=False)
+
     def lookup(self, parent: int, name: bytes) -> Found:
         """LOOKUP."""
         known = self.tree.node(parent)
-        return self._found(known, self._existing(known, name))
+        self.tree.watch(known)
+        return self._found_as(known, name)
 
     def absence_kept(self, parent: int, name: bytes) -> bool:
         """Whether the kernel will be told when there is a `name` that lookup() did not find.
@@ -144,6 +154,7 @@ class WindowsBackend(files_windows.WindowsFiles):
             nt_windows.close(handle)
             raise
         self.tree.keep_open(node, handle, access)
+        self.own(known, host, _MADE)
         return self._told(node, look)
 
     def _store(self, caller: Caller, handle: int, mode: int, rdev: int = 0) -> bool:
@@ -172,10 +183,12 @@ class WindowsBackend(files_windows.WindowsFiles):
 
     def _opened(self, parent: Node, name: bytes, flags: int) -> Found:
         """CREATE of what the host has made since the kernel looked, maybe in other letters."""
-        found = self._found(parent, self._existing(parent, name))
+        found = self._found_as(parent, name)
         if flags & O_TRUNC:
-            nt_windows.set_size(self.tree.file(self.tree.node(found.node), write=True), 0)
-            return self.getattr(found.node)
+            known = self.tree.node(found.node)
+            nt_windows.set_size(self.tree.file(known, write=True), 0)
+            self.own(known.parent, known.name, CHANGED)
+            return self.getattr(found.node)._replace(name_kept=found.name_kept)
         return found
 
     def mkdir(self, caller: Caller, parent: int, name: bytes, mode: int) -> Found:
@@ -193,6 +206,7 @@ class WindowsBackend(files_windows.WindowsFiles):
                     nt_windows.set_case_sensitive(handle)
         finally:
             nt_windows.close(handle)
+        self.own(known, host, _MADE)
         return self._found(known, host)
 
     def mknod(self, caller: Caller, parent: int, name: bytes, mode: int, rdev: int) -> Found:
@@ -211,6 +225,7 @@ class WindowsBackend(files_windows.WindowsFiles):
                 raise linux_error(linuxerrno.EPERM)
         finally:
             nt_windows.close(handle)
+        self.own(known, host, _MADE)
         return self._found(known, host)
 
     def symlink(self, caller: Caller, parent: int, name: bytes, target: bytes) -> Found:
@@ -226,6 +241,7 @@ class WindowsBackend(files_windows.WindowsFiles):
             raise linux_error(linuxerrno.EPERM) from None
         finally:
             nt_windows.close(handle)
+        self.own(known, host, _MADE)
         return self._found(known, host)
 
     def readlink(self, node: int) -> bytes:
@@ -240,6 +256,8 @@ class WindowsBackend(files_windows.WindowsFiles):
         host = to_host(newname)
         with self.tree.opened(known, nt_windows.WRITE_ATTRIBUTES) as handle:
             nt_windows.link(handle, self.tree.directory(parent), host)
+        self.own(parent, host, _MADE)
+        self.own(known.parent, known.name, CHANGED)
         return self._found(parent, host)
 
     def _remove(self, parent: int, name: bytes, *, directory: bool) -> None:
@@ -260,6 +278,7 @@ class WindowsBackend(files_windows.WindowsFiles):
             if node is not None and fresh:
                 self.tree.release(node)
             raise
+        self.own(known, host, REMOVED)
         if node is not None:
             if is_gone:
                 self.tree.gone(node)
@@ -324,9 +343,14 @@ class WindowsBackend(files_windows.WindowsFiles):
             if target is not None and fresh:
                 self.tree.release(target)
             raise
+        # Between two directories it is a removal and a creation for Windows.
+        self.own(known, host, MOVED_FROM | REMOVED)
+        self.own(newknown, to_host(newname), MOVED_TO | CREATED | REMOVED | CHANGED)
         if target is not None:
             self.tree.gone(target)
         self.tree.nodes.renamed(known, host, newknown, newhost)
+        if self._watcher is not None and node is not None:
+            self._watcher.moved(known, host, node)
 
     def _move(self, parent: Node, host: bytes, newparent: Node, newhost: bytes, free: bool) -> None:
         directory = self.tree.directory(parent)
@@ -349,6 +373,7 @@ class WindowsBackend(files_windows.WindowsFiles):
     def readdir(self, node: int, offset: int, plus: bool, emit: Emit) -> None:
         """READDIR, READDIRPLUS."""
         known = self.tree.node(node)
+        self.tree.watch(known)
         ino = known.identity[1]
         for position, name in ((1, b"."), (2, b"..")):
             if offset < position and not emit(name, ino, stat.S_IFDIR >> 12, position, None):

@@ -7,15 +7,23 @@ import stat
 import sys
 import time
 
-from interop.drives import linuxerrno, nt_windows, ntformats, stored_windows, tree_windows
+from interop.drives import (
+    linuxerrno,
+    nt_windows,
+    ntformats,
+    stored_windows,
+    tree_windows,
+    watcher_windows,
+)
 from interop.drives.backend import Found
+from interop.drives.changes import ATTRIBUTES
 from interop.drives.constants import SEEK_DATA, SEEK_HOLE, SetAttr
 from interop.drives.metadata import Options, Stored, show, without_set_ids
 from interop.drives.nodes import Node
+from interop.drives.ntchanges import CHANGED
 from interop.drives.ntstatus import linux_error
 from interop.drives.protocol import SetattrIn
 from interop.drives.replies import Attributes, FileSystem
-from interop.drives.watches import Watcher
 
 assert sys.platform == "win32"
 
@@ -45,12 +53,15 @@ class WindowsFiles:
         *,
         max_io: int = 1 << 20,
         first_node: int = 2,
-        watcher: Watcher | None = None,
+        watcher: watcher_windows.SubtreeWatcher | None = None,
     ) -> None:
         self.options = options or Options()
         self._metadata = self.options.metadata
         self.tree = tree_windows.Tree(root, first_node, watcher, has_metadata=self._metadata)
         self.watches = self.tree.watches
+        self._watcher = watcher
+        if watcher is not None:
+            watcher.watch(self.tree.nodes, self._long_name)
         self._memory = bytearray(max_io)
         self._buffer = (ctypes.c_char * max_io).from_buffer(self._memory)
         self._view = memoryview(self._memory)
@@ -66,6 +77,21 @@ class WindowsFiles:
     def forget(self, node: int, lookups: int) -> None:
         """FORGET."""
         self.tree.forget(node, lookups)
+
+    def own(self, directory: Node | None, name: bytes, kind: int) -> None:
+        """The server has just done `kind` to `name` (the host's) in `directory` itself."""
+        if self._watcher is not None and directory is not None:
+            self._watcher.did(directory, name, kind)
+            self._watcher.did(directory, b"", ATTRIBUTES)
+
+    def _long_name(self, directory: Node, name: bytes) -> bytes | None:
+        """What is called `name`, be that its short name (8.3), is called in `directory`."""
+        try:
+            with self.tree.opened(directory, nt_windows.LIST) as handle:
+                names = [entry.name for entry in nt_windows.entries(handle, name)]
+        except OSError:
+            return None
+        return names[0] if names else None
 
     def _told(self, node: Node, look: tree_windows.Look) -> Found:
         status = look.status
@@ -83,7 +109,10 @@ class WindowsFiles:
             gid,
             rdev,
         )
-        return Found(node.id, attributes)
+        # When somebody writes to a file that stays open is reported late, so of a file only the
+        # name is. A directory changes with what is in it.
+        is_seen = node.parent is not None and node.parent.watched
+        return Found(node.id, attributes, is_seen, node.watched)
 
     def getattr(self, node: int) -> Found:
         """GETATTR."""
@@ -104,6 +133,8 @@ class WindowsFiles:
             now = ntformats.to_ticks(0, time.time_ns())
             accessed = _ticks(valid, SetAttr.ATIME, change.atime, change.atimensec, now)
             written = _ticks(valid, SetAttr.MTIME, change.mtime, change.mtimensec, now)
+        if valid:
+            self.own(known.parent, known.name, CHANGED)
         if attributes or accessed or written:
             with self.tree.opened(known, nt_windows.WRITE_ATTRIBUTES) as handle:
                 nt_windows.set_basic(handle, ntformats.basic(accessed, written, attributes))
@@ -158,6 +189,7 @@ class WindowsFiles:
             self._kill_set_ids(known)
         if len(data):
             nt_windows.write(self.tree.file(known, write=True), data, offset)
+            self.own(known.parent, known.name, CHANGED)
         return len(data)
 
     def _kill_set_ids(self, node: Node) -> None:
@@ -189,6 +221,7 @@ class WindowsFiles:
             raise linux_error(linuxerrno.EOPNOTSUPP)
         known = self.tree.node(node)
         handle = self.tree.file(known, write=True)
+        self.own(known.parent, known.name, CHANGED)
         status = nt_windows.status(handle)
         end = offset + length
         if end > status.allocated:

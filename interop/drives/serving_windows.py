@@ -7,7 +7,7 @@ import socket
 import sys
 from argparse import Namespace
 
-from interop.drives import backend_windows, transport_windows
+from interop.drives import backend_windows, transport_windows, watcher_windows
 from interop.drives.constants import ROOT_ID
 from interop.drives.metadata import Options
 from interop.drives.mount import Mount
@@ -47,8 +47,9 @@ def _shared_port() -> socket.socket:
 def serve_over(sock: socket.socket, arguments: Namespace, options: Options) -> None:
     """Serve `arguments.root` over a connected socket. Raises DriveError, OSError."""
     sock.setblocking(True)
+    watcher = _watcher(arguments.root)
     backend = backend_windows.WindowsBackend(
-        arguments.root, options, first_node=arguments.first_node
+        arguments.root, options, first_node=arguments.first_node, watcher=watcher
     )
     try:
         transport = transport_windows.SocketTransport(sock, BUFFER_SIZE)
@@ -56,9 +57,27 @@ def serve_over(sock: socket.socket, arguments: Namespace, options: Options) -> N
         print("serving", flush=True)  # the service's first word of it
         if arguments.recovering:
             _forget_all(transport, arguments.root)
-        Mount(transport, backend, options, backend.watches, None, on_state=_tell_state).serve()
+        Mount(
+            transport,
+            backend,
+            options,
+            backend.watches,
+            watcher,
+            on_state=_tell_state,
+            has_replayer=True,
+        ).serve()
     finally:
         backend.close()
+        if watcher is not None:
+            watcher.close()
+
+
+def _watcher(root: str) -> watcher_windows.SubtreeWatcher | None:
+    """What watches `root`; None where its changes are not reported."""
+    try:
+        return watcher_windows.SubtreeWatcher(root)
+    except OSError:
+        return None
 
 
 def _tell_state(state: str, text: str) -> None:

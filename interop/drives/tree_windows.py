@@ -30,6 +30,8 @@ assert sys.platform == "win32"
 
 _MOST_OPEN = 256
 _MOST_REMOVED = 512
+_MOST_WATCHED = 1 << 16
+"""Directories, of which the host watches all anyway."""
 
 READ = nt_windows.READ_DATA
 WRITE = nt_windows.READ_DATA | nt_windows.WRITE_DATA | nt_windows.WRITE_ATTRIBUTES
@@ -92,7 +94,7 @@ class Tree:
         )
         status = nt_windows.status(self.root)
         self.nodes = NodeTable(identity(status, b""), stat.S_IFDIR, first_node)
-        self.watches = Watches(self.nodes, watcher)
+        self.watches = Watches(self.nodes, watcher, limit=_MOST_WATCHED)
         self._open: OrderedDict[int, _Open] = OrderedDict()
         self._removed: dict[int, int] = {}
 
@@ -155,6 +157,13 @@ class Tree:
             yield handle
         finally:
             nt_windows.close(handle)
+
+    def watch(self, node: Node) -> None:
+        """Have what changes in the directory `node` reported; before anything in it is looked at.
+
+        It is opened for that: Wine reports nothing from where nobody has been.
+        """
+        self.watches.enter(node, 0 if node.watched else self.directory(node))
 
     def directory(self, node: Node) -> int:
         """A handle of the directory `node`, to open names in; kept."""

@@ -9,17 +9,20 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import select
 import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from interop.drives import backend_windows, linuxerrno, nt_windows
+from interop.drives import backend_windows, linuxerrno, nt_windows, watcher_windows
 from interop.drives.backend import Caller, Found
+from interop.drives.changes import CREATED, MODIFIED, MOVED_FROM, MOVED_TO, REMOVED, Change
 from interop.drives.constants import ROOT_ID, SetAttr
 from interop.drives.metadata import Case, Options
 from interop.drives.protocol import SetattrIn
@@ -214,6 +217,141 @@ def test_the_space_on_the_volume(drive: WindowsBackend) -> None:
     space = drive.statfs()
     assert 0 < space.available <= space.blocks
     assert space.block % 512 == 0
+
+
+Watcher = watcher_windows.SubtreeWatcher
+Watched = tuple[WindowsBackend, Watcher]
+
+
+def foreign(watcher: Watcher, until: Callable[[Change], bool]) -> list[Change]:
+    """What others did, as it is reported, up to the first that is meant."""
+    found: list[Change] = []
+    while not any(map(until, found)):
+        ready, _, _ = select.select([watcher.fileno()], [], [], 20)
+        assert ready, found
+        report = watcher.read()
+        assert not report.lost
+        found += (change for change in report.changes if not change.is_own)
+    return found
+
+
+@pytest.fixture
+def watched(root: Path) -> Iterator[Watched]:
+    watcher = Watcher(str(root))
+    backend = WindowsBackend(str(root), watcher=watcher)
+    yield backend, watcher
+    backend.close()
+    watcher.close()
+
+
+def test_what_others_do_in_the_root_is_reported(watched: Watched, root: Path) -> None:
+    _, watcher = watched
+    (root / "new").write_text("x")
+    made = foreign(watcher, lambda change: bool(change.kind & MODIFIED))
+    assert made[0][:3] == (ROOT_ID, b"new", CREATED)
+    os.rename(root / "new", root / "moved")
+    moved = foreign(watcher, lambda change: bool(change.kind & MOVED_TO))
+    (source,) = (change for change in moved if change.kind & MOVED_FROM)
+    assert (source.name, moved[-1].name) == (b"new", b"moved")
+    assert source.cookie == moved[-1].cookie != 0
+    (root / "moved").unlink()
+    assert foreign(watcher, lambda change: bool(change.kind & REMOVED))[-1].name == b"moved"
+
+
+def test_what_others_do_below_is_reported(watched: Watched, root: Path) -> None:
+    drive, watcher = watched
+    (root / "one" / "two").mkdir(parents=True)
+    one = drive.lookup(ROOT_ID, b"one").node
+    two = drive.lookup(one, b"two").node
+    names(drive, two)
+    (root / "one" / "two" / "file").touch()
+    below = foreign(watcher, lambda change: change.name == b"file")
+    assert below[-1][:3] == (two, b"file", CREATED)
+
+
+def test_what_the_server_does_itself_is_told_from_that(watched: Watched, root: Path) -> None:
+    drive, watcher = watched
+    made(drive, b"mine", b"x")
+    drive.mkdir(ROOT, ROOT_ID, b"directory", 0o755)
+    drive.rename(ROOT_ID, b"mine", ROOT_ID, b"renamed", 0)
+    drive.setattr(drive.lookup(ROOT_ID, b"renamed").node, change(SetAttr.SIZE, size=0))
+    drive.unlink(ROOT_ID, b"renamed")
+    drive.rmdir(ROOT_ID, b"directory")
+    (root / "foreign").touch()
+    reported = foreign(watcher, lambda change: change.name == b"foreign")
+    assert {change.name for change in reported if change.name} == {b"foreign"}
+
+
+def test_what_others_do_where_the_guest_moved_a_directory_from(
+    watched: Watched, root: Path
+) -> None:
+    drive, watcher = watched
+    node = drive.mkdir(ROOT, ROOT_ID, b"before", 0o755).node
+    names(drive, node)
+    drive.rename(ROOT_ID, b"before", ROOT_ID, b"after", 0)
+    (root / "after" / "file").touch()
+    assert foreign(watcher, lambda change: change.name == b"file")[-1].directory == node
+
+
+def test_more_than_there_is_room_for_is_said_to_be_lost(watched: Watched, root: Path) -> None:
+    _, watcher = watched
+    is_lost = False
+    while not is_lost:
+        for number in range(watcher_windows._MOST_BUFFERS):
+            (root / f"{number}").touch()
+            (root / f"{number}").unlink()
+        assert select.select([watcher.fileno()], [], [], 20)[0]
+        is_lost = watcher.read().lost
+
+
+def test_whoever_serves_is_woken_for_all_there_is(watched: Watched, root: Path) -> None:
+    _, watcher = watched
+    for number in range(20):
+        (root / f"{number}").touch()
+    foreign(watcher, lambda change: change.name == b"19" and bool(change.kind & CREATED))
+
+
+def test_what_is_not_there_cannot_be_watched(root: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        Watcher(str(root / "missing"))
+
+
+def test_of_what_is_watched_names_and_directories_are_kept(watched: Watched, root: Path) -> None:
+    drive, _ = watched
+    made(drive, b"File")
+    file = drive.lookup(ROOT_ID, b"File")
+    assert (file.name_kept, file.attributes_kept) == (True, False)
+    assert not drive.lookup(ROOT_ID, b"fILE").name_kept  # what changes is called "File"
+    (root / "directory").mkdir()
+    directory = drive.lookup(ROOT_ID, b"directory")
+    assert (directory.name_kept, directory.attributes_kept) == (True, False)
+    names(drive, directory.node)
+    assert drive.getattr(directory.node).attributes_kept
+
+
+@needs_windows
+def test_what_others_do_where_nobody_has_been_is_reported(watched: Watched, root: Path) -> None:
+    drive, watcher = watched
+    (root / "one" / "two").mkdir(parents=True)
+    two = drive.lookup(drive.lookup(ROOT_ID, b"one").node, b"two").node
+    (root / "one" / "two" / "file").touch()
+    assert foreign(watcher, lambda change: change.name == b"file")[-1].directory == two
+
+
+@needs_windows
+def test_a_directory_of_which_something_is_watched_can_be_renamed_and_removed(
+    watched: Watched, root: Path
+) -> None:
+    drive, watcher = watched
+    (root / "one" / "two").mkdir(parents=True)
+    one = drive.lookup(ROOT_ID, b"one").node
+    names(drive, drive.lookup(one, b"two").node)
+    drive.close_written(time.monotonic() + 1)
+    os.rename(root / "one", root / "uno")
+    foreign(watcher, lambda change: bool(change.kind & MOVED_TO))
+    (root / "uno" / "two").rmdir()
+    (root / "uno").rmdir()
+    foreign(watcher, lambda change: bool(change.kind & REMOVED) and change.name == b"uno")
 
 
 @needs_windows

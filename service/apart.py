@@ -7,15 +7,16 @@ most of it.
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 from collections.abc import Callable
-from multiprocessing.connection import Connection
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from service.errors import LinkLost, ServiceError
 from vm.errors import VmError
 from vm.image.errors import ImageError
 from wire import failures
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 T = TypeVar("T")
 
@@ -31,6 +32,8 @@ async def run_apart(work: Callable[[Tell], T], tell: Tell) -> T:
     `work` is a function at the top of its module, and its result can be pickled. Raises
     ServiceError for what the child raised, or if it dies. A caller who is cancelled ends it.
     """
+    import multiprocessing  # few commands need it
+
     loop = asyncio.get_running_loop()
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)

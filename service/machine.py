@@ -31,8 +31,7 @@ from vm.errors import VmError
 from vm.exit_report import ExitReport
 from vm.find import find_qemu
 from vm.image.errors import ImageError
-from vm.image.prepare import find_prepared, prepare
-from vm.image.update import boot_failed, confirm_boot
+from vm.image.prepared import find_prepared
 from vm.machine import VirtualMachine
 from vm.memory import GuestMemory
 from vm.probe import choose_accelerator
@@ -288,6 +287,8 @@ class Machine:
                     raise
                 if self.settings.current().has_own_kernel:
                     raise _own_kernel_failed(error) from error
+                from vm.image.update import boot_failed
+
                 if not await asyncio.to_thread(boot_failed, image):
                     raise
                 log.error("%s did not boot, going back to the one before: %s", image, error)
@@ -309,6 +310,8 @@ class Machine:
 
         def tell(label: str, done: int, total: int) -> None:
             report(label, done, total, "bytes")
+
+        from vm.image.prepare import prepare
 
         return await run_apart(prepare, tell)
 
@@ -336,6 +339,8 @@ class Machine:
         started = await self._starter.start(settings, spec, early)
         if started.is_booted:
             if settings.kernel is None:
+                from vm.image.update import confirm_boot
+
                 await asyncio.to_thread(confirm_boot, image)
             self._snapshots.make_later(settings, spec)
         await self._take_over(started, settings)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import logging
@@ -10,11 +9,9 @@ import logging.handlers
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from interop.hostos.contract import Host
 from interop.hostos.find import find_host
@@ -22,7 +19,7 @@ from service.admission import Admission
 from service.client import Client
 from service.distributions import DistributionManager
 from service.drives import Drives
-from service.endpoint import current_user, make_home, serve, withdraw
+from service.endpoint import current_user, make_home, serve, sole, withdraw
 from service.errors import ServiceError
 from service.launches import Launches
 from service.lifetimes import Lifetimes
@@ -236,24 +233,33 @@ def _start_log(places: Places) -> None:
     logging.captureWarnings(True)
 
 
+def _home_of(arguments: Sequence[str]) -> str:
+    """What `--home` names. Ends the process if the arguments are wrong, or ask for help."""
+    if len(arguments) == 2 and arguments[0] == "--home":  # what every client says
+        return arguments[1]
+    import argparse
+
+    parser = argparse.ArgumentParser(prog="python -m service", description=__doc__)
+    parser.add_argument("--home", default="", help="where to keep state (ISTHMUS_HOME)")
+    return str(parser.parse_args(arguments).home)
+
+
 def main() -> int:
     """Run `python -m service`; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m service", description=__doc__)
-    parser.add_argument("--home", help="where to keep state (ISTHMUS_HOME)")
-    arguments = parser.parse_args()
     environment = dict(os.environ)
-    if arguments.home:
-        environment["ISTHMUS_HOME"] = arguments.home
+    home = _home_of(sys.argv[1:])
+    if home:
+        environment["ISTHMUS_HOME"] = home
     places = find_places(environment, sys.platform, current_user())
     os.umask(0o077)
     try:
         make_home(places.home)
-        with FileLock(places.lock, timeout=0):
+        with sole(places.lock) as is_sole:
+            if not is_sole:
+                _tell_starter("running")
+                return 0
             _start_log(places)
             asyncio.run(serve_until_end(places))
-    except Timeout:
-        _tell_starter("running")
-        return 0
     except ServiceError as error:
         log.error("%s", error.message)
         _tell_starter(f"{error.message} {error.hint}")

@@ -11,11 +11,10 @@ import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from service.apart import run_apart
 from service.archiver import ArchiveRelay, FileFeed
-from service.archives import open_tar
 from service.client import Client
 from service.distributions import DistributionManager
 from service.drives import Drives
@@ -28,17 +27,18 @@ from service.network import Network
 from service.proxies import command_proxies
 from service.registry import Record
 from service.relay import CLIENT_SESSION, Relay
-from service.rootfs import RootfsSource, catalogue, find_source, obtain
 from service.status import status_report
 from service.windowsside import Origin, WindowsSide
 from vm.image.errors import ImageError
-from vm.image.update import update
 from wire import client as messages
 from wire import failures
 from wire.agent import Pack, Spawn, Spawned, Unpack
 from wire.codec import Message
 from wire.common import Done, Exited
 from wire.places import Places
+
+if TYPE_CHECKING:
+    from service.rootfs import RootfsSource  # only for a new distribution, as all that it imports
 
 log = logging.getLogger(__name__)
 
@@ -228,6 +228,9 @@ class Operations:
     # -- new distributions ---------------------------------------------------------------------
 
     async def _install(self, client: Client, request: messages.Install) -> Message:
+        from service.archives import open_tar
+        from service.rootfs import find_source
+
         lists = self._machine.settings.current().distribution_lists
         if lists and request.source:
             client.progress("Looking for the distribution")
@@ -258,6 +261,8 @@ class Operations:
         self, client: Client, source: RootfsSource, keep: contextlib.ExitStack
     ) -> Path:
         """service.rootfs.obtain on a worker thread, which gives up when the client does."""
+        from service.rootfs import obtain
+
         loop = asyncio.get_running_loop()
         abandoned = threading.Event()
 
@@ -345,6 +350,8 @@ class Operations:
         return self._distributions.listing()
 
     async def _catalogue(self, client: Client, request: messages.Catalogue) -> Message:
+        from service.rootfs import catalogue
+
         lists = self._machine.settings.current().distribution_lists
         if lists:
             client.progress("Fetching the lists of distributions")
@@ -383,6 +390,8 @@ class Operations:
         )
 
     async def _update(self, client: Client, request: messages.Update) -> Message:
+        from vm.image.update import update
+
         before = self._machine.image
         is_new = await run_apart(update, client.progress)
         image = await self._machine.prepare_image(client.progress)

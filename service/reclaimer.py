@@ -12,8 +12,6 @@ import asyncio
 import logging
 from dataclasses import dataclass
 
-import psutil
-
 from service.errors import ServiceError
 from service.machine import Machine, MachineState
 from vm.errors import VmError
@@ -75,6 +73,8 @@ class Reclaimer:
             if self._machine.state is not MachineState.RUNNING:
                 watched = None
                 continue
+            import psutil  # not while the first machine starts
+
             try:
                 pid = self._machine.vm.pid
                 user, system = psutil.Process(pid).cpu_times()[:2]

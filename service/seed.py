@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-import psutil
-
 from service.errors import LinkLost, ServiceError
 from service.link import AgentLink
 from vm.machine import VirtualMachine
@@ -73,6 +71,8 @@ async def wait_idle(pid: int) -> None:
 
     Raises LinkLost if it ends.
     """
+    import psutil
+
     try:
         process = psutil.Process(pid)
         async with asyncio.timeout(_IDLE_TIMEOUT_S):

@@ -15,9 +15,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import psutil
-
 from service.settings_keys import WSLCONFIG
+from vm.memory import host_memory_bytes
 from wire.wslconf import Config, printable, read_config
 
 FILE_NAME = ".wslconfig"
@@ -290,7 +289,7 @@ def decode(data: bytes) -> str:
 @functools.cache
 def this_host() -> Host:
     """What this computer has."""
-    return Host(psutil.virtual_memory().total, os.cpu_count() or 1)
+    return Host(host_memory_bytes(), os.cpu_count() or 1)
 
 
 class SettingsFile:

@@ -26,7 +26,6 @@ from vm.cache import JsonCache
 from vm.errors import VmError
 from vm.image.cache import Cache, Entry, Meta
 from vm.image.errors import CacheBusy
-from vm.image.housekeeping import Use, superfluous_entries
 from vm.machine import VirtualMachine
 from vm.memory import GuestMemory, read_memory, read_state, write_snapshot
 from vm.migration import load_state, save_state
@@ -218,6 +217,8 @@ class Snapshots:
                 link.close()
 
     def _tidy(self) -> None:
+        from vm.image.housekeeping import Use, superfluous_entries  # no start waits for this
+
         uses = [Use(name, at) for name, at in self._cache.uses() if name.startswith(f"{KIND}-")]
         for name in superfluous_entries(uses, ()):
             self._cache.remove(name)

@@ -24,6 +24,11 @@ _MAXIMUM_STATE_BYTES = 64 * 1024 * 1024
 _MAXIMUM_EXTENTS_BYTES = 16 * 1024 * 1024
 
 
+def host_memory_bytes() -> int:
+    """What memory this computer has."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
 class GuestMemory:
     """Zeroed memory of `size_bytes`, which lives until both we and QEMU have let go of it."""
 

@@ -10,6 +10,13 @@ from vm.errors import SnapshotUnusable
 _WHY = "QEMU cannot share the guest's memory on this host"
 
 
+def host_memory_bytes() -> int:
+    """What memory this computer has."""
+    import psutil
+
+    return psutil.virtual_memory().total
+
+
 class GuestMemory:
     """See `vm.memory_posix`."""
 

@@ -13,10 +13,12 @@ import json
 import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
-
-import psutil
+from typing import TYPE_CHECKING
 
 from vm.files import delete, write_atomically
+
+if TYPE_CHECKING:
+    import psutil  # else once QEMU runs, which takes its time to start
 
 _log = logging.getLogger(__name__)
 
@@ -39,6 +41,8 @@ class ProcessIdentity:
 
     def find(self) -> psutil.Process | None:
         """The process, if it still runs."""
+        import psutil
+
         try:
             process = psutil.Process(self.pid)
             age_difference_s = abs(process.create_time() - self.create_time_s)
@@ -53,6 +57,8 @@ class ProcessIdentity:
 
 def identify(pid: int) -> ProcessIdentity | None:
     """The identity of the running process `pid`; None if it is over."""
+    import psutil
+
     try:
         process = psutil.Process(pid)
         return ProcessIdentity(pid, process.create_time(), _executable(process))
@@ -61,6 +67,8 @@ def identify(pid: int) -> ProcessIdentity | None:
 
 
 def _executable(process: psutil.Process) -> str:
+    import psutil
+
     try:
         return process.exe()
     except (psutil.AccessDenied, OSError):  # the latter: Wine
@@ -104,6 +112,8 @@ def remove_pid_file(path: Path) -> None:
 
 
 def _end(process: psutil.Process, deadline_s: float) -> None:
+    import psutil
+
     with contextlib.suppress(psutil.NoSuchProcess):
         process.terminate()
         try:

@@ -106,6 +106,15 @@ def write_beneath(root: str, path: str, text: str) -> None:
         os.close(directory)
 
 
+def keep_beneath(root: str, path: str, text: str) -> None:
+    """See to it that a file has this content; one that has is not written. Raises OSError.
+
+    To write a file is, under emulation, as much work as all else that a start does to a disk.
+    """
+    if read_beneath(root, path) != text:
+        write_beneath(root, path, text)
+
+
 def link_beneath(root: str, path: str, target: str) -> None:
     """Make `path` a symbolic link to `target`, replacing a file or link there. Raises OSError."""
     parent, _, name = path.rpartition("/")

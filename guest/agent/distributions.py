@@ -371,6 +371,7 @@ def prepare() -> None:
     if not os.path.ismount(etc.SHARED_DIRECTORY):
         run(["mount", "-t", "tmpfs", "-o", "mode=755", "shared", etc.SHARED_DIRECTORY])
     etc.write_resolv_conf()
+    _register_windows_programs()  # the first start would have to; it tells what is wrong
     os.makedirs(CGROUPS, exist_ok=True)
     for directory in (os.path.dirname(CGROUPS), CGROUPS):
         with open(f"{directory}/cgroup.controllers") as file:

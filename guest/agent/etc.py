@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from guest.agent.beneath import link_beneath, open_beneath, read_beneath, write_beneath
+from guest.agent.beneath import keep_beneath, link_beneath, open_beneath
 from guest.agent.distroconf import DistroConf
 from wire.network import NAME_SERVER
 
@@ -64,7 +64,7 @@ def write_network_files(
     warnings = []
     try:
         if conf.generate_hosts:
-            write_beneath(root, "/etc/hosts", hosts_text(hostname, hosts))
+            keep_beneath(root, "/etc/hosts", hosts_text(hostname, hosts))
     except OSError as error:
         warnings.append(f"/etc/hosts could not be written: {error.strerror}")
     try:
@@ -92,8 +92,7 @@ def write_timezone(root: str, zone: str, conf: DistroConf) -> list[str]:
         return []
     try:
         link_beneath(root, "/etc/localtime", target)
-        if read_beneath(root, "/etc/timezone") != f"{zone}\n":
-            write_beneath(root, "/etc/timezone", f"{zone}\n")
+        keep_beneath(root, "/etc/timezone", f"{zone}\n")
     except OSError as error:
         return [f"/etc/localtime could not be written: {error.strerror}"]
     return []
@@ -106,8 +105,7 @@ def write_profile(root: str, path: str, text: str) -> list[str]:
     except OSError:
         return []
     try:
-        if read_beneath(root, path) != text:
-            write_beneath(root, path, text)
+        keep_beneath(root, path, text)
     except OSError as error:
         return [f"{path} could not be written: {error.strerror}"]
     return []

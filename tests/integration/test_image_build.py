@@ -9,8 +9,9 @@ import pytest
 from vm.image import signature
 from vm.image.archive import ArchiveClient, suites
 from vm.image.cache import Cache, check_manifest
+from vm.image.digest import digest_file
 from vm.image.errors import DigestMismatch, SignatureInvalid
-from vm.image.fetch import digest_file, fetch_bytes
+from vm.image.fetch import fetch_bytes
 from vm.image.index import IndexedFile, Package
 from vm.image.prepare import prepare
 from vm.image.resolution import fetch_resolution

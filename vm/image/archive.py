@@ -16,8 +16,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Lock
 
+from vm.image.digest import digest_file
 from vm.image.errors import IndexExpired, IndexMalformed
-from vm.image.fetch import DEFAULT_PATIENCE, Patience, digest_file, fetch_bytes, fetch_file
+from vm.image.fetch import DEFAULT_PATIENCE, Patience, fetch_bytes, fetch_file
 from vm.image.index import (
     IndexedFile,
     LazyPackageIndex,

@@ -24,13 +24,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-from filelock import FileLock, Timeout
-from platformdirs import user_cache_dir
-
 from vm.files import replace, sync_directory, write_atomically
+from vm.image.digest import digest_file
 from vm.image.errors import CacheBusy
-from vm.image.fetch import digest_file
 
 _log = logging.getLogger(__name__)
 
@@ -65,7 +61,11 @@ class Entry:
 def cache_directory(environment: Mapping[str, str] = os.environ) -> Path:
     """Where the cache is: ISTHMUS_CACHE, or the user's cache directory."""
     named = environment.get("ISTHMUS_CACHE")
-    return Path(named).absolute() if named else Path(user_cache_dir("isthmus", appauthor=False))
+    if named:
+        return Path(named).absolute()
+    from platformdirs import user_cache_dir
+
+    return Path(user_cache_dir("isthmus", appauthor=False))
 
 
 def _stamp(path: Path) -> list[int]:
@@ -149,6 +149,8 @@ class Cache:
 
         The operating system drops the lock of a process that dies. Raises CacheBusy.
         """
+        from filelock import FileLock, Timeout  # who only looks for an entry needs no lock
+
         self._make(self.root)
         path = self.root / name
         lock = FileLock(path, timeout=timeout_s)
@@ -246,6 +248,8 @@ class Cache:
 
     def _sweep(self) -> None:
         """Remove what interrupted runs have left: work of processes that are no more."""
+        import psutil
+
         for path in self._work.iterdir():
             owner = path.name.partition("-")[0]
             if not owner.isdecimal() or not psutil.pid_exists(int(owner)):

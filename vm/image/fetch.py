@@ -119,12 +119,6 @@ def fetch_bytes(url: str, limit: int, patience: Patience = DEFAULT_PATIENCE) -> 
     return bytes(body)
 
 
-def digest_file(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def fetch_file(
     url: str,
     target: Path,

@@ -17,7 +17,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guest.agent.beneath import link_beneath, open_beneath, read_beneath, write_beneath
+from guest.agent.beneath import (
+    keep_beneath,
+    link_beneath,
+    open_beneath,
+    read_beneath,
+    write_beneath,
+)
 from tests.unit.guest.agent_harness import DEADLINE_S, open_descriptors
 
 assert sys.platform != "win32"
@@ -250,3 +256,12 @@ def test_no_descriptor_is_left(root: Path) -> None:
     assert not os.get_inheritable(fd)
     os.close(fd)
     assert open_descriptors() == before
+
+
+def test_a_file_with_the_wanted_content_is_not_written(root: Path) -> None:
+    keep_beneath(str(root), "/etc/hosts", "ours")
+    before = (root / "etc/hosts").stat()
+    keep_beneath(str(root), "/etc/hosts", "ours")
+    assert (root / "etc/hosts").stat().st_ino == before.st_ino
+    keep_beneath(str(root), "/etc/hosts", "new")
+    assert (root / "etc/hosts").read_text() == "new"

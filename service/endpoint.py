@@ -12,13 +12,11 @@ from vm.files import delete
 from wire.places import Places
 
 if sys.platform == "win32":
-    from service.endpoint_windows import current_user, make_home, sole
     from service.endpoint_windows import serve_windows as serve_here
 else:
-    from service.endpoint_posix import current_user, make_home, sole
     from service.endpoint_posix import serve_posix as serve_here
 
-__all__ = ["ProtocolFactory", "current_user", "make_home", "serve", "sole", "withdraw"]
+__all__ = ["ProtocolFactory", "serve", "withdraw"]
 
 
 class ProtocolFactory(Protocol):

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import socket
 import stat
 import struct
 import sys
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from service.errors import ServiceError
@@ -21,35 +19,6 @@ assert sys.platform != "win32"
 
 if TYPE_CHECKING:
     from service.endpoint import ProtocolFactory
-
-
-def current_user() -> str:
-    """What tells users apart in names of shared directories; shell.endpoint_posix has the same."""
-    return str(os.getuid())
-
-
-def make_home(path: str) -> None:
-    """Create the state directory for this user alone; one that is there stays as it is."""
-    os.makedirs(path, mode=0o700, exist_ok=True)
-
-
-@contextlib.contextmanager
-def sole(path: str) -> Iterator[bool]:
-    """Hold the lock file `path`; whether nobody else holds it. Raises OSError.
-
-    As filelock does it, whose modules take longer than the rest of this. The system drops the lock
-    of a process that dies.
-    """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
-    finally:
-        os.close(descriptor)
 
 
 async def serve_posix(places: Places, factory: ProtocolFactory) -> asyncio.Server:

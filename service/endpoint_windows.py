@@ -9,14 +9,12 @@ what its user types, to whoever has been given the port of a service that was ki
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ctypes
 import json
 import os
 import secrets
 import socket
 import sys
-from collections.abc import Iterator
 from ctypes import wintypes
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,35 +29,6 @@ if TYPE_CHECKING:
     from service.endpoint import ProtocolFactory
 
 _BACKLOG = 128
-
-
-def current_user() -> str:
-    """What tells users apart in names of shared directories."""
-    return os.environ.get("USERNAME", "")
-
-
-@contextlib.contextmanager
-def sole(path: str) -> Iterator[bool]:
-    """Hold the lock file `path`; whether nobody else holds it. Raises OSError."""
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(path, timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        lock.release()
-
-
-def make_home(path: str) -> None:
-    """Create the state directory for this user alone; one that is there stays as it is."""
-    if not os.path.isdir(path):
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        private_windows.make_private_directory(path)
 
 
 async def serve_windows(places: Places, factory: ProtocolFactory) -> asyncio.Server:

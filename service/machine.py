@@ -26,6 +26,7 @@ from service.settings import Settings, SettingsFile
 from service.snapshots import Snapshots
 from service.starting import AGENT_PORT, FORCED, Early, Started, Starter
 from service.suspension import Suspension
+from vm.ahead import Begun
 from vm.cache import JsonCache
 from vm.errors import VmError
 from vm.exit_report import ExitReport
@@ -47,6 +48,7 @@ log = logging.getLogger(__name__)
 
 _POWER_OFF_TIMEOUT_S = 30.0
 _SWAP_DELAY_S = 3.0
+_UNWANTED_S = 5.0
 _FLUSH_TIMEOUT_S = 120.0
 _RETURN_TIMEOUT_S = 30.0
 """How long an agent that has died may take to be back: init restarts it at once."""
@@ -87,6 +89,7 @@ class Machine:
 
     `on_event` is given the agent's events, `answerers` answer its requests, `on_greeted` is
     told of each agent that has answered, `on_died` when the machine ends, asked for or not.
+    `begun`: QEMU, started ahead.
     """
 
     def __init__(
@@ -97,6 +100,7 @@ class Machine:
         answerers: Answerers,
         on_greeted: Callable[[VirtualMachine, AgentLink], None],
         on_died: Callable[[], None],
+        begun: Begun | None = None,
     ) -> None:
         self._places = places
         self.settings = settings
@@ -115,7 +119,7 @@ class Machine:
         self._reports: list[Report] = []
         # What was found out about this host: which QEMU, which accelerator works.
         self._host_cache = JsonCache(Path(places.home) / "host.json")
-        self._snapshots = Snapshots(places, self._host_cache)
+        self._snapshots = Snapshots(places, self._host_cache, begun)
         self._suspension = Suspension(Path(places.suspended))
         self._memory: GuestMemory | None = None
         self._is_suspending = False
@@ -411,6 +415,12 @@ class Machine:
             log.info("agent: %s", event.text)
         else:
             self._on_agent_event(event)
+
+    async def give_up_begun_later(self) -> None:
+        """End the QEMU that was started ahead if no command comes that wants a machine."""
+        await asyncio.sleep(_UNWANTED_S)
+        if self._starting is None:
+            await self._snapshots.give_up_begun()
 
     async def close(self) -> None:
         """Stop the machine, and whatever else is under way, for good."""

@@ -1,4 +1,4 @@
-"""Entry point of the service: one per user, started by the first command that needs it."""
+"""The service: one per user, started by the first command that needs it (`service.entry`)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import logging.handlers
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from service.admission import Admission
 from service.client import Client
 from service.distributions import DistributionManager
 from service.drives import Drives
-from service.endpoint import current_user, make_home, serve, sole, withdraw
+from service.endpoint import serve, withdraw
+from service.entry import tell_starter
 from service.errors import ServiceError
 from service.launches import Launches
 from service.lifetimes import Lifetimes
@@ -33,11 +34,12 @@ from service.settings import SettingsFile, extra_distribution_lists, find_wslcon
 from service.starting import Started
 from service.unfinished import Unfinished
 from service.windowsside import WindowsSide
+from vm.ahead import Begun
 from vm.pidfile import end_orphan
 from wire.agent import DistributionStopped, DriveClosed, FirstRunDone, Launch, OpenDrive
 from wire.codec import Message
 from wire.common import NOTICE, Hangup, Resize, Signal
-from wire.places import Places, find_places
+from wire.places import Places
 from wire.version import VERSION
 
 log = logging.getLogger(__name__)
@@ -54,8 +56,8 @@ def _find_host() -> Host:
 class Service:
     """Everything the service is made of, from start to end."""
 
-    def __init__(self, places: Places) -> None:
-        """Raises ServiceError when the registry cannot be read."""
+    def __init__(self, places: Places, begun: Begun | None = None) -> None:
+        """`begun`: QEMU, started ahead. Raises ServiceError when the registry cannot be read."""
         self._places = places
         self._ending = asyncio.Event()
         self._clients: set[Client] = set()
@@ -78,6 +80,7 @@ class Service:
             answerers,
             self._network.on_greeted,
             self._on_machine_ended,
+            begun,
         )
         self._machine.tell_all = self._tell_all
         self._drives = Drives(
@@ -176,14 +179,16 @@ class Service:
         self._unfinished.clean([Path(record.disk) for record in self._registry.all()])
         server = await serve(self._places, self._new_client)
         log.info("service %s serves as process %d", VERSION, os.getpid())
-        _tell_starter("ready")
+        tell_starter("ready")
         idling = asyncio.create_task(self._lifetimes.run())
         reclaiming = asyncio.create_task(self._reclaimer.run())
+        giving_up = asyncio.create_task(self._machine.give_up_begun_later())
         try:
             await self._ending.wait()
         finally:
             idling.cancel()
             reclaiming.cancel()
+            giving_up.cancel()
             withdraw(self._places)
             server.close()
             await self._machine.close()
@@ -199,24 +204,14 @@ class Service:
         self._ending.set()
 
 
-async def serve_until_end(places: Places) -> None:
+async def serve_until_end(places: Places, begun: Begun | None = None) -> None:
     """Run the service in this process. Raises ServiceError."""
-    service = Service(places)
+    service = Service(places, begun)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         with contextlib.suppress(NotImplementedError):  # Windows: the process is ended instead
             loop.add_signal_handler(number, service.end)
     await service.run()
-
-
-def _tell_starter(answer: str) -> None:
-    """Answer the command that has started us, which reads one line of our standard output."""
-    with contextlib.suppress(OSError):
-        os.write(1, (answer.replace("\n", " ") + "\n").encode())
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 1)
-    os.dup2(null, 2)
-    os.close(null)
 
 
 def _start_log(places: Places) -> None:
@@ -233,41 +228,13 @@ def _start_log(places: Places) -> None:
     logging.captureWarnings(True)
 
 
-def _home_of(arguments: Sequence[str]) -> str:
-    """What `--home` names. Ends the process if the arguments are wrong, or ask for help."""
-    if len(arguments) == 2 and arguments[0] == "--home":  # what every client says
-        return arguments[1]
-    import argparse
-
-    parser = argparse.ArgumentParser(prog="python -m service", description=__doc__)
-    parser.add_argument("--home", default="", help="where to keep state (ISTHMUS_HOME)")
-    return str(parser.parse_args(arguments).home)
-
-
-def main() -> int:
-    """Run `python -m service`; returns the exit status."""
-    environment = dict(os.environ)
-    home = _home_of(sys.argv[1:])
-    if home:
-        environment["ISTHMUS_HOME"] = home
-    places = find_places(environment, sys.platform, current_user())
-    os.umask(0o077)
+def serve_user(places: Places, begun: Begun | None) -> int:
+    """Run the service until its end; returns the exit status. `begun`: QEMU, started ahead."""
+    _start_log(places)
     try:
-        make_home(places.home)
-        with sole(places.lock) as is_sole:
-            if not is_sole:
-                _tell_starter("running")
-                return 0
-            _start_log(places)
-            asyncio.run(serve_until_end(places))
+        asyncio.run(serve_until_end(places, begun))
     except ServiceError as error:
         log.error("%s", error.message)
-        _tell_starter(f"{error.message} {error.hint}")
-        return 1
-    except OSError as error:
-        _tell_starter(
-            f"{error.filename or places.home}: {error.strerror}. Make it usable for you, or set "
-            "ISTHMUS_HOME to another directory."
-        )
+        tell_starter(f"{error.message} {error.hint}")
         return 1
     return 0

@@ -22,8 +22,9 @@ from service.errors import ServiceError
 from service.link import AgentLink
 from service.seed import rehearse, wait_idle, wait_opened
 from service.settings import MIB, Settings
+from vm.ahead import Begun, fits, keep_record
 from vm.cache import JsonCache
-from vm.errors import VmError
+from vm.errors import SnapshotUnusable, VmError
 from vm.image.cache import Cache, Entry, Meta
 from vm.image.errors import CacheBusy
 from vm.machine import VirtualMachine
@@ -73,8 +74,9 @@ class Sleeper:
 class Snapshots:
     """Finds, uses and makes snapshots. One is made at a time."""
 
-    def __init__(self, places: Places, host_cache: JsonCache) -> None:
-        """`host_cache` keeps what did not work."""
+    def __init__(self, places: Places, host_cache: JsonCache, begun: Begun | None = None) -> None:
+        """`host_cache` keeps what did not work. `begun`: QEMU, started ahead."""
+        self._begun = begun
         self._places = places
         self._host_cache = host_cache
         self._cache = Cache()
@@ -95,6 +97,10 @@ class Snapshots:
 
     async def lay_out(self, entry: Entry, spec: MachineSpec, pid_file: Path) -> Sleeper:
         """Start QEMU with a snapshot's memory. Raises VmError, OSError."""
+        if (begun := self._take_begun()) is not None:
+            sleeper = await self._take_over(begun, entry, spec, pid_file)
+            if sleeper is not None:
+                return sleeper
         memory = GuestMemory(spec.memory_mib * MIB)
         filling = asyncio.create_task(asyncio.to_thread(read_memory, entry.path, memory))
         try:
@@ -112,6 +118,49 @@ class Snapshots:
             await asyncio.wait({filling})
             memory.close()
             raise
+
+    def _take_begun(self) -> Begun | None:
+        begun, self._begun = self._begun, None
+        return begun
+
+    async def _take_over(
+        self, begun: Begun, entry: Entry, spec: MachineSpec, pid_file: Path
+    ) -> Sleeper | None:
+        """The QEMU that was started ahead; None if it is not what is wanted, or does not work."""
+        if not fits(begun, spec, entry.path):
+            log.info("QEMU is started again: another one is wanted than the last time")
+            await asyncio.to_thread(begun.discard)
+            return None
+        try:
+            vm = await VirtualMachine.take(spec, begun, pid_file=pid_file)
+            try:
+                if not await asyncio.to_thread(begun.wait_filled):
+                    raise SnapshotUnusable("its memory could not be copied")
+                state = await asyncio.to_thread(read_state, entry.path)
+            except BaseException:
+                await vm.shutdown(deadlines=_DISCARDED)
+                raise
+            return Sleeper(entry, vm, begun.memory, state)
+        except (OSError, VmError) as error:
+            log.warning("QEMU is started again: %s", error)
+            await asyncio.to_thread(begun.discard)
+            return None
+        except BaseException:
+            await asyncio.to_thread(begun.discard)
+            raise
+
+    async def give_up_begun(self) -> None:
+        """End the QEMU that was started ahead, if nobody has taken it."""
+        if (begun := self._take_begun()) is not None:
+            await asyncio.to_thread(begun.discard)
+
+    def begin_so(self, entry: Entry, spec: MachineSpec) -> None:
+        """Have the next service start QEMU ahead as for this machine, which has woken. Blocks."""
+        try:
+            memory_bytes = spec.memory_mib * MIB
+            keep_record(Path(self._places.ahead), spec, entry.path, memory_bytes)
+        except OSError as error:
+            log.warning("QEMU will not be started ahead: %s", error)
 
     def refuse(self, entry: Entry, why: Exception) -> None:
         """A machine could not be gone on with: its snapshot is not used again."""
@@ -146,7 +195,8 @@ class Snapshots:
             log.error("making a snapshot", exc_info=making.exception())
 
     async def close(self) -> None:
-        """Give up what is being made."""
+        """Give up what is being made, and what was started ahead."""
+        await self.give_up_begun()
         if self._making is not None:
             self._making.cancel()
             await asyncio.wait({self._making})

@@ -95,11 +95,14 @@ class Starter:
         `early` is done beside the greeting of one that wakes: its guest has another processor. To
         one that boots it is done later, not in the middle of the firmware's search for disks.
         """
-        return (
-            await self._resume(settings, spec)
-            or await self._wake(settings, spec, early)
-            or await self._boot(settings, spec)
-        )
+        try:
+            return (
+                await self._resume(settings, spec)
+                or await self._wake(settings, spec, early)
+                or await self._boot(settings, spec)
+            )
+        finally:
+            await self._snapshots.give_up_begun()
 
     async def _resume(self, settings: Settings, spec: MachineSpec) -> Started | None:
         """Go on with the suspended machine; None if there is none, or that does not work."""
@@ -155,6 +158,7 @@ class Starter:
             await asyncio.to_thread(self._snapshots.refuse, entry, error)
             return None
         log.info("the virtual machine goes on from %s", entry.name)
+        self._follow(asyncio.to_thread(self._snapshots.begin_so, entry, spec))
         return Started(sleeper.vm, link, agent_watch, sleeper.memory)
 
     async def _boot(self, settings: Settings, spec: MachineSpec) -> Started:

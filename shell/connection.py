@@ -43,6 +43,9 @@ _OTHERS_START_S = 1.0
 
 GREETING_NUMBER = 1
 
+AHEAD = "ISTHMUS_AHEAD"
+"""service.entry has the same."""
+
 
 def places() -> Places:
     """This user's directories. Raises ClientError."""
@@ -215,12 +218,15 @@ def _broken(why: str, *, may_repeat: bool) -> ClientError:
     )
 
 
-def open_connection(where: Places) -> Connection:
-    """Connect to the running service, or start it. Raises ClientError."""
+def open_connection(where: Places, *, for_command: bool = False) -> Connection:
+    """Connect to the running service, or start it. Raises ClientError.
+
+    `for_command`: the machine will be wanted; a service that starts may start it ahead.
+    """
     deadline = time.monotonic() + _ENDING_TIMEOUT_S
     connected = connect(where)
     while connected is None:
-        is_ours = _start_service(where)
+        is_ours = _start_service(where, for_command=for_command)
         connected = _wait_connected(where)
         if connected is None and (is_ours or time.monotonic() > deadline):
             raise ClientError(
@@ -248,7 +254,7 @@ def _wait_connected(where: Places) -> tuple[socket.socket, str] | None:
     return None
 
 
-def _start_service(where: Places) -> bool:
+def _start_service(where: Places, *, for_command: bool) -> bool:
     """Start the service in the background and wait until it serves; False if another one is there.
 
     It says on its standard output "ready", "running" (another one is), or what is wrong.
@@ -264,7 +270,7 @@ def _start_service(where: Places) -> bool:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         cwd=home if os.path.isdir(home) else os.path.abspath(os.sep),
-        env={**os.environ, "ISTHMUS_HOME": where.home},
+        env={**os.environ, "ISTHMUS_HOME": where.home, **({AHEAD: "1"} if for_command else {})},
         **DETACHED,
     )
     assert service.stdout is not None

@@ -227,5 +227,5 @@ def run_command(command: RunCommand) -> int:
 
     Raises ClientError.
     """
-    session = Session(open_connection(places()), ProgressLine())
+    session = Session(open_connection(places(), for_command=True), ProgressLine())
     return session.run(run_request(command, session.terminal))

@@ -18,13 +18,14 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from vm.ahead import Begun, channel_names
 from vm.argv import QMP_CHANNEL, qemu_argv, spare_chardev, spare_port_options
 from vm.channels import Channel, open_channel
 from vm.disk import DiskFormat
@@ -48,7 +49,7 @@ from vm.launch_hints import launch_hint
 from vm.openable import with_openable_files
 from vm.pidfile import identify, remove_pid_file, write_pid_file
 from vm.plug import ASYNCHRONOUS_IO, plug_in, unplug
-from vm.process import ChildProcess, is_dying, spawn
+from vm.process import Child, is_dying, spawn
 from vm.qmp import DEFAULT_DEADLINE_S, Qmp
 from vm.shutdown import Deadlines, climb_down
 from vm.snapshot import MemoryFile
@@ -81,7 +82,7 @@ class MachineState(Enum):
 class VirtualMachine:
     """A machine that was started. Made by `start`; `async with` shuts it down at the end."""
 
-    def __init__(self, spec: MachineSpec, child: ChildProcess, pid_file: Path | None) -> None:
+    def __init__(self, spec: MachineSpec, child: Child, pid_file: Path | None) -> None:
         self.spec = spec
         self._child = child
         self._pid_file = pid_file
@@ -123,8 +124,7 @@ class VirtualMachine:
         channels: dict[str, Channel] = {}
         argv: list[str] = []
         try:
-            spares = map(spare_chardev, range(spec.spare_ports))
-            for name in (QMP_CHANNEL, *spec.ports, *spares):
+            for name in channel_names(spec):
                 channels[name] = open_channel()
             start_log(spec.serial_log)
             argv = qemu_argv(
@@ -148,6 +148,29 @@ class VirtualMachine:
             raise LaunchFailure(argv, None, str(error), hint=launch_hint(str(error))) from error
         finally:
             for channel in channels.values():
+                channel.close()
+
+    @classmethod
+    async def take(
+        cls,
+        spec: MachineSpec,
+        begun: Begun,
+        *,
+        pid_file: Path | None = None,
+        deadline_s: float = START_DEADLINE_S,
+    ) -> Self:
+        """As `start`, with a QEMU that was started ahead and fits (`vm.ahead`). Raises OSError."""
+        child = begun.adopt()
+        try:
+            machine = cls(spec, child, pid_file)
+            try:
+                await machine._begin(begun.channels, deadline_s)
+            except BaseException:
+                await machine._abandon()
+                raise
+            return machine
+        finally:
+            for channel in begun.channels.values():
                 channel.close()
 
     @property
@@ -314,7 +337,7 @@ class VirtualMachine:
 
     # ---- starting -------------------------------------------------------------------------
 
-    async def _begin(self, channels: dict[str, Channel], deadline_s: float) -> None:
+    async def _begin(self, channels: Mapping[str, Channel], deadline_s: float) -> None:
         """Connect the channels and greet QEMU, or raise LaunchFailure if it ends meanwhile."""
         for channel in channels.values():
             channel.spawned()
@@ -338,7 +361,7 @@ class VirtualMachine:
             await asyncio.wait({connecting})
         self._state = MachineState.RUNNING
 
-    async def _connect(self, channels: dict[str, Channel], deadline_s: float) -> None:
+    async def _connect(self, channels: Mapping[str, Channel], deadline_s: float) -> None:
         """Fill in the ports and the monitor; what there is of them when it fails is torn down."""
 
         async def connect(name: str) -> None:

@@ -15,51 +15,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vm.errors import SnapshotUnusable
-from vm.snapshot import EXTENTS, MEMORY, STATE, Extent, parse_extents, used_extents
+from vm.extents import EXTENTS, MEMORY, STATE, Extent
+from vm.snapshot import used_extents
 
 assert sys.platform != "win32"
 
+from vm.fill_posix import read_memory as read_memory  # noqa: E402
+from vm.guest_memory_posix import GuestMemory as GuestMemory  # noqa: E402
+
 _COPY_BYTES = 1024 * 1024
 _MAXIMUM_STATE_BYTES = 64 * 1024 * 1024
-_MAXIMUM_EXTENTS_BYTES = 16 * 1024 * 1024
 
 
 def host_memory_bytes() -> int:
     """What memory this computer has."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
-class GuestMemory:
-    """Zeroed memory of `size_bytes`, which lives until both we and QEMU have let go of it."""
-
-    def __init__(self, size_bytes: int) -> None:
-        """Raises OSError, on hosts without memfd_create(2) too."""
-        self.size_bytes = size_bytes
-        self.descriptor = -1
-        if sys.platform != "linux":
-            raise OSError("this host has no files in memory")
-        self.descriptor = os.memfd_create("guest-memory", os.MFD_CLOEXEC)
-        try:
-            os.ftruncate(self.descriptor, size_bytes)
-        except BaseException:
-            self.close()
-            raise
-
-    @property
-    def path(self) -> str:
-        """Where QEMU, which inherits the descriptor under its number, finds it."""
-        return f"/proc/self/fd/{self.descriptor}"
-
-    @property
-    def allocated_bytes(self) -> int:
-        """What it takes of the host's memory."""
-        return os.fstat(self.descriptor).st_blocks * 512
-
-    def close(self) -> None:
-        """Let go of it. May be repeated."""
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
-            self.descriptor = -1
 
 
 def write_snapshot(directory: Path, state: bytes, memory: GuestMemory) -> None:
@@ -100,27 +70,3 @@ def read_state(directory: Path) -> bytes:
     if not 0 < len(state) <= _MAXIMUM_STATE_BYTES:
         raise SnapshotUnusable("its state is empty or too long")
     return state
-
-
-def read_memory(directory: Path, memory: GuestMemory) -> None:
-    """Fill `memory`, which is zeroed, from a snapshot. Blocks. Raises OSError, SnapshotUnusable."""
-    with open(directory / EXTENTS, "rb") as file:
-        extents = parse_extents(file.read(_MAXIMUM_EXTENTS_BYTES), memory.size_bytes)
-    with open(directory / MEMORY, "rb", buffering=0) as file:
-        if os.fstat(file.fileno()).st_size != sum(length for _, length in extents):
-            raise SnapshotUnusable("its memory has not the length that its extents say")
-        at = 0
-        for offset, length in extents:
-            _copy(file.fileno(), at, memory.descriptor, offset, length)
-            at += length
-
-
-def _copy(source: int, at: int, target: int, offset: int, length: int) -> None:
-    """Copy `length` bytes between files, without taking them through this process."""
-    os.lseek(target, offset, os.SEEK_SET)
-    end = at + length
-    while at < end:
-        count = os.sendfile(target, source, at, end - at)
-        if count == 0:
-            raise SnapshotUnusable("its memory ends too early")
-        at += count

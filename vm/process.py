@@ -17,9 +17,11 @@ import sys
 import warnings
 from asyncio import SubprocessTransport
 from asyncio.subprocess import Process, SubprocessStreamProtocol
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
+from vm.environment import clean_environment
 from vm.errors import ToolTimeout
 
 if sys.platform == "win32":
@@ -29,6 +31,7 @@ else:
 
 __all__ = [
     "CAN_ASK_TO_END",
+    "Child",
     "ChildProcess",
     "Completed",
     "clean_environment",
@@ -47,12 +50,6 @@ _LONGEST_LINE_BYTES = 64 * 1024
 _DRAIN_S = 2.0
 _REAP_S = 10.0
 
-# The variables that programs need in order to run at all, to find their temporary directory and,
-# on Windows, their system libraries. Nothing of the user's session: no LD_PRELOAD, no proxies.
-_KEPT_VARIABLES = frozenset(
-    {"PATH", "HOME", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "USERPROFILE"}
-)
-
 
 @dataclass(frozen=True)
 class Completed:
@@ -62,6 +59,38 @@ class Completed:
     exit_code: int
     stdout: str
     stderr: str
+
+
+class Child(Protocol):
+    """A program that is ours and runs: `ChildProcess`, or one that was started in another way."""
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """What it was started with."""
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+
+    @property
+    def exit_code(self) -> int | None:
+        """As `subprocess` has it (negative: the signal that ended it); None while it runs."""
+
+    @property
+    def stderr_tail(self) -> str:
+        """The last STDERR_TAIL_BYTES of what it wrote to standard error so far."""
+
+    async def wait(self) -> int:
+        """Wait for the end, without a deadline; returns `exit_code`, standard error read."""
+
+    def terminate(self) -> None:
+        """Ask it to end (SIGTERM; on Windows the same as `kill`). Harmless after the end."""
+
+    def kill(self) -> None:
+        """End it at once. Harmless after the end."""
+
+    async def kill_and_reap(self) -> int:
+        """`kill`, then wait for the end; returns `exit_code`. Raises TimeoutError."""
 
 
 class _Pipes(SubprocessStreamProtocol):
@@ -95,9 +124,8 @@ class ChildProcess:
         pipes: _Pipes,
         on_line: Callable[[str], None] | None = None,
     ) -> None:
-        self.argv = tuple(argv)
+        self._argv = tuple(argv)
         self._process = pipes.process(transport)
-        self.pid = self._process.pid
         self._transport = transport
         self._exited = pipes.exited
         self._tail = bytearray()
@@ -105,6 +133,16 @@ class ChildProcess:
         self._lines: asyncio.Task[None] | None = None
         if on_line is not None:
             self._lines = asyncio.create_task(self._follow_stdout(on_line))
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """What it was started with."""
+        return self._argv
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
 
     @property
     def exit_code(self) -> int | None:
@@ -232,15 +270,6 @@ async def run(argv: Sequence[str], *, deadline_s: float) -> Completed:
 async def _collect(stream: asyncio.StreamReader, into: bytearray) -> None:
     while data := await stream.read(_READ_BYTES):
         into += data
-
-
-def clean_environment(inherited: Mapping[str, str]) -> dict[str, str]:
-    """The environment a child gets: what it needs of `inherited`, and messages in English.
-
-    English, because `vm.disk` and the hints of `vm.machine` read some of them.
-    """
-    kept = {name: value for name, value in inherited.items() if name.upper() in _KEPT_VARIABLES}
-    return {**kept, "LC_ALL": "C"}
 
 
 async def _start(

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from vm.exit_report import ExitReport, ShutdownRung
-from vm.process import CAN_ASK_TO_END, ChildProcess
+from vm.process import CAN_ASK_TO_END, Child
 from vm.qmp import Qmp
 
 _log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class Deadlines:
 
 
 async def climb_down(
-    child: ChildProcess,
+    child: Child,
     qmp: Qmp | None,
     ended: asyncio.Future[ExitReport],
     ask_guest: Callable[[], Awaitable[None]] | None,

@@ -15,26 +15,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from vm.argv import QMP_CHANNEL, qemu_argv, spare_chardev
-from vm.errors import SnapshotUnusable
+from vm.extents import PAGE_BYTES, Extent
 from vm.spec import BootImage, MachineSpec
 
 KIND = "snapshot"
-STATE = "state"
-MEMORY = "memory"
-EXTENTS = "extents"
 
-PAGE_BYTES = 4096
 _FORMAT = 1
 _SCAN_BYTES = 256 * 1024
-
-Extent = tuple[int, int]
-"""Offset in the guest's memory, and length; both in bytes, whole pages."""
 
 
 class MemoryFile(Protocol):
@@ -112,19 +105,3 @@ def _used_pages(view: View, start: int, end: int) -> Iterator[int]:
         for page in range(0, len(block), PAGE_BYTES):
             if block[page : page + PAGE_BYTES] != empty_page:
                 yield at + page
-
-
-def parse_extents(text: bytes, size_bytes: int) -> Sequence[Extent]:
-    """Extents from their JSON: whole pages, in order, within memory. Raises SnapshotUnusable."""
-    try:
-        extents = [(int(offset), int(length)) for offset, length in json.loads(text)]
-    except (ValueError, TypeError, RecursionError) as error:
-        raise SnapshotUnusable(f"its extents cannot be read: {error}") from None
-    end = 0
-    for offset, length in extents:
-        if offset < end or length <= 0 or offset % PAGE_BYTES or length % PAGE_BYTES:
-            raise SnapshotUnusable(f"there is no extent {offset}+{length}")
-        end = offset + length
-    if end > size_bytes:
-        raise SnapshotUnusable("its memory is larger than the machine's")
-    return extents

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from vm.disk import DiskFormat
 from vm.errors import SnapshotUnusable
+from vm.extents import EXTENTS, MEMORY, STATE
 from vm.hotplug import AttachedDisk
-from vm.snapshot import EXTENTS, MEMORY, STATE
 
 DESCRIPTION = "machine.json"
 FILES = (STATE, EXTENTS, MEMORY)

@@ -45,6 +45,11 @@ class Places:
         return os.path.join(self.home, "suspended")
 
     @property
+    def ahead(self) -> str:
+        """How QEMU was started last, for it to be started so before anything else is done."""
+        return os.path.join(self.home, "ahead.json")
+
+    @property
     def logs(self) -> str:
         """The service's log and the VM's serial log."""
         return os.path.join(self.home, "logs")

@@ -193,6 +193,42 @@ def test_a_service_killed_while_it_saves_leaves_nothing(starter: Starter, damage
     assert starter.text("echo alive", timeout=BOOT_TIMEOUT_S) == "alive"
 
 
+def starts_of_qemu(starter: Starter) -> int:
+    """How often the service, once it served, has started QEMU for the user's machine."""
+    return len(starter.said(r"starting: \S*qemu-system.*serial\.log"))
+
+
+def test_a_new_service_finds_qemu_started(awake: Starter) -> None:
+    """It starts before the service has even read its settings, and is the one that is used."""
+    wait_until((awake.home / "ahead.json").exists, "the record of how")
+    awake.end()
+    starts, woken = starts_of_qemu(awake), awake.woken()
+    assert awake.text("echo alive", timeout=BOOT_TIMEOUT_S) == "alive"
+    assert (starts_of_qemu(awake), awake.woken()) == (starts, woken + 1), awake.logs()
+    assert awake.qemu().ppid() == awake.service().pid
+
+
+def test_qemu_is_started_again_when_another_one_is_wanted(awake: Starter) -> None:
+    wait_until((awake.home / "ahead.json").exists, "the record of how")
+    awake.end()
+    wslconfig = Path(awake.environment["ISTHMUS_WSLCONFIG"])
+    text = wslconfig.read_text()
+    wslconfig.write_text(text.replace("memory=397MB", "memory=399MB"))
+    try:
+        assert awake.text("echo alive", timeout=BOOT_TIMEOUT_S) == "alive"
+        assert "399M" in awake.qemu().cmdline()
+    finally:
+        awake.end()
+        wslconfig.write_text(text)
+
+
+def test_who_wants_no_machine_gets_none(awake: Starter) -> None:
+    awake.end()
+    assert awake.registered() == [TINY]
+    awake.ok("--list")
+    assert awake.qemus() == []
+
+
 def test_instant_start_can_be_switched_off(starter: Starter) -> None:
     starter.snapshot()
     wslconfig = Path(starter.environment["ISTHMUS_WSLCONFIG"])

@@ -24,7 +24,7 @@ jump, real_time, real_time_ns = Path(sys.argv.pop(1)), time.time, time.time_ns
 time.time = lambda: real_time() + int(jump.read_text())
 time.time_ns = lambda: real_time_ns() + int(jump.read_text()) * 10**9
 sys.argv.pop(1)
-from service.main import main
+from service.entry import main
 sys.exit(main())
 """
 """The real service, on a host whose clock the test can set: this host's is not ours to set."""

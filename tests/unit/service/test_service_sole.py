@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock, Timeout
 
-from service.endpoint import sole
+from service.home import sole
 
 
 def test_there_is_one_at_a_time(tmp_path: Path) -> None:

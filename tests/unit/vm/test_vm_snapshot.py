@@ -15,16 +15,9 @@ from hypothesis import strategies as st
 
 from tests.unit.vm.vm_samples import QEMU, SPEC
 from vm.errors import SnapshotUnusable
+from vm.extents import EXTENTS, MEMORY, PAGE_BYTES, STATE, parse_extents
 from vm.memory import GuestMemory, read_memory, read_state, write_snapshot
-from vm.snapshot import (
-    EXTENTS,
-    MEMORY,
-    PAGE_BYTES,
-    STATE,
-    parse_extents,
-    snapshot_key,
-    used_extents,
-)
+from vm.snapshot import snapshot_key, used_extents
 from vm.spec import Accelerator, BootImage, MachineSpec, MachineType, QemuVersion
 
 SIZE = 1 << 20

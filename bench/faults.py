@@ -50,6 +50,7 @@ _ENDING_S = 60.0
 _SOMETIMES = ("programs", "snapshot.json")
 """In the run directory: Windows programs that run, a machine that is booted to be saved."""
 
+_LINE_CHARACTERS, _LAST_LINES = 300, 150
 _MIB = 1 << 20
 _COUNT = (
     "i=$(wc -l < /root/count); while :; do i=$((i+1)); "
@@ -442,7 +443,9 @@ def main() -> int:
             for name in ("service.log", "serial.log"):
                 with contextlib.suppress(OSError):
                     text = Path(home, "logs", name).read_text("utf-8", "replace")
-                    print(f"-- {name} --\n{text[-5000:]}", file=sys.stderr)
+                    # QEMU's command line is long, and says little of what went wrong.
+                    lines = [line[:_LINE_CHARACTERS] for line in text.splitlines()]
+                    print(f"-- {name} --", *lines[-_LAST_LINES:], sep="\n", file=sys.stderr)
             return 1
     print(f"{numbers.stop - numbers.start} rounds, none needed a hand")
     for what, count in sorted(counts.items()):

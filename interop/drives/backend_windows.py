@@ -8,6 +8,7 @@ import sys
 
 from interop.drives import (
     files_windows,
+    links_windows,
     linuxerrno,
     listing,
     nt_windows,
@@ -229,9 +230,12 @@ class WindowsBackend(files_windows.WindowsFiles):
         return self._found(known, host)
 
     def symlink(self, caller: Caller, parent: int, name: bytes, target: bytes) -> Found:
-        """SYMLINK: as WSL makes them. EPERM where the file system has no such thing."""
+        """SYMLINK: Windows' own where that can be, or WSL's; EPERM where there is no such thing."""
         known = self.tree.node(parent)
         host = to_host(name)
+        if links_windows.make(self.tree, known, host, target):
+            self.own(known, host, _MADE)
+            return self._found(known, host)
         access = _REMOVE | nt_windows.WRITE_DATA
         handle = self._make(known, host, access, nt_windows.NON_DIRECTORY_FILE, _WRITE_BITS)
         try:

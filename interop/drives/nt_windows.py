@@ -38,7 +38,10 @@ _BACKUP_INTENT = 0x0000_4000
 _SYNCHRONOUS = 0x0000_0020
 """Options of an open (winternl.h; FILE_SYNCHRONOUS_IO_NONALERT)."""
 
-_SHARE_ALL = 7
+SHARE_ALL = 7
+SHARE_CONTENT = 3
+"""Who else may have it open: anybody for anything, or for reading and writing but neither to rename
+nor to remove it (winnt.h, FILE_SHARE_*)."""
 _CASE_INSENSITIVE = 0x40
 _DONT_REPARSE = 0x1000
 """OBJ_DONT_REPARSE: no link in the path is followed (ntdef.h; Windows 10 and later)."""
@@ -151,10 +154,11 @@ def open_file(
     disposition: int = OPEN,
     options: int = OPEN_REPARSE_POINT,
     attributes: int = ntformats.NORMAL,
+    share: int = SHARE_ALL,
 ) -> int:
     r"""A handle of `name` in the open `directory`; of an NT path (\??\C:\) where that is 0.
 
-    It is shared with everybody in every way, and no link on the way is followed; with
+    It is shared with everybody in the ways of `share`, and no link on the way is followed; with
     OPEN_REPARSE_POINT the last one is opened itself.
     """
     text = _Name(name.encode("utf-16-le", "surrogatepass"))
@@ -175,7 +179,7 @@ def open_file(
             ctypes.byref(outcome),
             None,
             attributes,
-            _SHARE_ALL,
+            share,
             disposition,
             options | _SYNCHRONOUS | _BACKUP_INTENT,
             None,

@@ -129,14 +129,28 @@ class Tree:
             node = node.parent
         return b"\\".join(reversed(names))
 
-    def open(self, node: Node, access: int, options: int = nt_windows.OPEN_REPARSE_POINT) -> int:
+    def long_path(self, node: Node) -> str:
+        r"""The path of `node` for Windows' other calls: `\\?\C:\a\b`, no slash behind."""
+        path = self._path.rstrip("\\") + "\\" + ntformats.to_text(self.path(node))
+        return "\\\\?\\" + path.removeprefix("\\??\\").rstrip("\\")
+
+    def open(
+        self,
+        node: Node,
+        access: int,
+        options: int = nt_windows.OPEN_REPARSE_POINT,
+        *,
+        share: int = nt_windows.SHARE_ALL,
+    ) -> int:
         """A new handle of `node`, which the caller closes."""
         if node is self.nodes.root:
-            return nt_windows.open_file(0, self._path, access, options=nt_windows.DIRECTORY_FILE)
+            return nt_windows.open_file(
+                0, self._path, access, options=nt_windows.DIRECTORY_FILE, share=share
+            )
         path = self.path(node)
         try:
             handle = nt_windows.open_file(
-                self.root, ntformats.to_text(path), access, options=options
+                self.root, ntformats.to_text(path), access, options=options, share=share
             )
         except NotADirectoryError:
             raise stale() from None

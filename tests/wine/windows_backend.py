@@ -440,6 +440,39 @@ def test_symbolic_links(drive: WindowsBackend) -> None:
     assert names(drive) == set()
 
 
+@pytest.mark.skipif(not IS_WINE, reason="Windows has symbolic links")
+def test_where_there_are_no_symbolic_links_none_is_made(drive: WindowsBackend, root: Path) -> None:
+    (root / "target").touch()
+    with failing(linuxerrno.EPERM):
+        drive.symlink(ROOT, ROOT_ID, b"link", b"target")
+    assert names(drive) == {b"target"}
+
+
+@needs_windows
+def test_windows_follows_links_within_the_drive(drive: WindowsBackend, root: Path) -> None:
+    """For this the user needs the right to make links, or Developer Mode, as runners have it."""
+    (root / "directory").mkdir()
+    (root / "directory" / "file").write_text("content")
+    node = drive.lookup(ROOT_ID, b"directory").node
+    for parent, name, target in (
+        (ROOT_ID, "to file", b"directory/file"),
+        (ROOT_ID, "to directory", b"./directory"),
+        (node, "up", b"../directory/file"),
+    ):
+        link = drive.symlink(ROOT, parent, name.encode(), target)
+        assert stat.S_ISLNK(link.attributes.mode)
+        assert drive.readlink(link.node) == target
+    for path in ("to file", "to directory/file", "directory/up"):
+        assert (root / path).read_text() == "content"
+    drive.unlink(ROOT_ID, b"to directory")
+    for target in (b"missing", b"/mnt/c", b"to file/..", b"directory/up"):
+        link = drive.symlink(ROOT, ROOT_ID, b"of WSL", target)
+        assert drive.readlink(link.node) == target
+        drive.unlink(ROOT_ID, b"of WSL")
+    with failing(linuxerrno.EEXIST):
+        drive.symlink(ROOT, ROOT_ID, b"to file", b"directory/file")
+
+
 @needs_windows
 def test_metadata_is_kept(root: Path) -> None:
     drive = WindowsBackend(str(root), Options(metadata=True))

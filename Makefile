@@ -12,6 +12,8 @@ KERNEL_PACKAGES := bc binutils bison flex libelf-dev libssl-dev patch perl xz-ut
 TEST_PACKAGES := busybox-static e2fsprogs fish gcc-mingw-w64-x86-64-win32 git \
   libarchive-tools util-linux wine wine64 zsh
 
+BENCH_PACKAGES := debvm openssh-client
+
 NATIVE_TESTS := tests/unit/native
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
@@ -91,6 +93,7 @@ format: .venv/stamp
 	$(BIN)/ruff format .
 
 bench: .venv/stamp native test-packages
+	@tools/install-packages $(BENCH_PACKAGES)
 	$(BIN)/python -m bench
 
 clean:

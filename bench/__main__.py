@@ -13,6 +13,8 @@ from bench.footprint import bench_footprint
 from bench.harness import isthmus
 from bench.interop import bench_interop
 from bench.net import bench_net
+from bench.peers import bench_peers
+from bench.work import bench_work
 
 
 def main() -> None:
@@ -29,6 +31,8 @@ def main() -> None:
     bench_interop()
     bench_net()
     bench_drives()
+    bench_work()
+    bench_peers()
 
 
 main()

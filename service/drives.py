@@ -15,10 +15,13 @@ import secrets
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from interop.drives.bulk import WANTS_BULK
 from interop.drives.errors import DriveError
 from interop.drives.metadata import Options
 from interop.drives.roots import CAN_SERVE, Root, find_roots
+from service.bulkdisks import BulkDisks
 from service.driveserver import start_server
 from service.errors import ServiceError
 from service.link import AgentLink
@@ -26,7 +29,14 @@ from vm.errors import VmError
 from vm.machine import VirtualMachine
 from vm.process import ChildProcess
 from wire import failures
-from wire.agent import AnnounceDrive, DriveClosed, DriveOpened, EndDrive, OpenDrive
+from wire.agent import (
+    AnnounceDrive,
+    DriveClosed,
+    DriveOpened,
+    EndDrive,
+    OpenDrive,
+    UseBulkDisk,
+)
 from wire.client import MountedDrive
 from wire.codec import from_json_object, to_json_object
 from wire.common import Done
@@ -64,13 +74,15 @@ class Drive:
     nonce: str = ""
     """What its next server greets with."""
     child: ChildProcess | None = None
+    bulk: asyncio.Task[None] | None = field(default=None, repr=False)
     task: asyncio.Task[None] | None = field(default=None, repr=False)
 
 
 class Drives:
     """Every mount of every distribution. `link` and `vm` are those of the running machine.
 
-    `allowed` says which drives distributions may have (None: all), as .wslconfig has it now.
+    `allowed` says which drives distributions may have (None: all), as .wslconfig has it now;
+    `directory`, of this user alone, is where the files of bulk disks are.
     """
 
     def __init__(
@@ -78,10 +90,12 @@ class Drives:
         vm: Callable[[], VirtualMachine],
         link: Callable[[], AgentLink | None],
         allowed: Callable[[], frozenset[str] | None],
+        directory: Path,
     ) -> None:
         self._vm = vm
         self._link = link
         self._allowed = allowed
+        self._bulk_disks = BulkDisks(vm, directory)
         self._drives: dict[str, Drive] = {}
         self._free: list[tuple[str, socket.socket]] = []
         self._plugged = 0
@@ -182,6 +196,9 @@ class Drives:
 
     async def _start_server(self, drive: Drive, nonce: str) -> ChildProcess:
         def on_line(line: str) -> None:
+            if line == WANTS_BULK:
+                drive.bulk = asyncio.create_task(self._use_bulk_disk(drive))
+                return
             drive.is_served = True
             drive.state = line
 
@@ -189,9 +206,18 @@ class Drives:
         argv += ["--nonce", nonce, "--first-node", str((drive.incarnation << _NODES_BITS) + 2)]
         if drive.incarnation:
             argv.append("--recovering")
+        argv += await self._bulk_disks.server_arguments(drive.port)
         return await start_server(argv, drive.socket, on_line)
 
-    async def _tell(self, request: AnnounceDrive | EndDrive) -> None:
+    async def _use_bulk_disk(self, drive: Drive) -> None:
+        try:
+            disk = await self._bulk_disks.plug_in(drive.port)
+        except VmError as error:
+            log.warning("%s goes on without a bulk disk: %s", drive.request.place, error)
+        else:
+            await self._tell(UseBulkDisk(port=drive.port, disk=disk))
+
+    async def _tell(self, request: AnnounceDrive | EndDrive | UseBulkDisk) -> None:
         link = self._link()
         if link is not None:
             with contextlib.suppress(ServiceError):  # the mount is over, or the machine
@@ -208,10 +234,12 @@ class Drives:
         for drive in resting:
             drive.is_resting = True
         await asyncio.gather(*map(self._end_server, resting))
+        await asyncio.gather(*(drive.bulk for drive in resting if drive.bulk is not None))
         for drive in resting:
             drive.incarnation += 1
             drive.nonce = secrets.token_hex(NONCE_BYTES)
             await self._tell(AnnounceDrive(port=drive.port, nonce=drive.nonce))
+        await self._bulk_disks.unplug_all()
         return tuple(
             json.dumps([d.port, d.nonce, d.incarnation, to_json_object(d.request)]) for d in resting
         )
@@ -277,3 +305,4 @@ class Drives:
         await asyncio.gather(*map(self._end_server, drives))
         for sock in (*(drive.socket for drive in drives), *(sock for _, sock in free)):
             sock.close()
+        self._bulk_disks.on_machine_ended()

@@ -19,6 +19,9 @@ _COMMAND = ("-I", "-X", "utf8", "-m", "interop.drives")
 _WANTS_PORT = "wants-port"
 """interop.drives.serving_windows.WANTS_PORT"""
 
+TAKES_BULK = sys.platform != "win32"
+"""Whether servers can share a file with QEMU, which on Windows lets nobody else write to one."""
+
 _START_S = 60.0
 """For Python to start: a virus scanner may read all of it first."""
 

@@ -87,6 +87,7 @@ class Service:
             lambda: self._machine.vm,
             lambda: self._machine.link,
             lambda: settings.current().host_drives,
+            Path(places.run_directory),
         )
         answerers[OpenDrive] = self._drives.open
         self._launches = Launches(

@@ -271,6 +271,17 @@ class AnnounceDrive(Message, name="announce-drive"):
     nonce: str
 
 
+class UseBulkDisk(Message, name="use-bulk-disk"):
+    """Large contents of the drive on `port` may go by the disk with SCSI serial `disk`.
+
+    It is plugged in; docs/drives.md §12 says what is in it.
+    """
+
+    REPLY: ClassVar[type[Message]] = Done
+    port: str
+    disk: str
+
+
 class EndDrive(Message, name="end-drive"):
     """`port` will have no server any more: what is asked of its mount fails from now on."""
 

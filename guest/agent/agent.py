@@ -15,7 +15,7 @@ from typing import Any
 from guest import initclient
 from guest.agent import archives, disks, distributions, kernelmodules, memory
 from guest.agent.distributions import Distribution
-from guest.agent.drives import Drives
+from guest.agent.drives import Drives, use_bulk_disk
 from guest.agent.errors import AgentError, failure_of
 from guest.agent.helpers import Helpers
 from guest.agent.launches import Launches
@@ -221,6 +221,13 @@ class Agent:
         self._drives.announce(request.port, request.nonce)
         reply(Done())
 
+    def _use_bulk_disk(self, request: messages.UseBulkDisk, reply: Reply) -> None:
+        def work() -> Message:
+            use_bulk_disk(request.port, request.disk)
+            return Done()
+
+        self._in_thread(work, reply)
+
     def _end_drive(self, request: messages.EndDrive, reply: Reply) -> None:
         self._drives.end(request.port)
         reply(Done())
@@ -339,6 +346,7 @@ class Agent:
         messages.StartDistribution: _start_distribution,
         messages.StopDistribution: _stop_distribution,
         messages.AnnounceDrive: _announce_drive,
+        messages.UseBulkDisk: _use_bulk_disk,
         messages.EndDrive: _end_drive,
         messages.Spawn: _spawn,
         messages.FindUser: _find_user,

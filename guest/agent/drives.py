@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 
 from guest.agent.children import spawn
+from guest.agent.disks import wait_for_device
 from guest.agent.distributions import BINARIES, Distribution
 from guest.agent.driveoptions import automount_options, split_options
 from guest.agent.errors import AgentError
@@ -273,6 +274,11 @@ class Drives:
             except (OSError, ValueError):
                 _remove_files(port)
                 self._untold.append(port)
+
+
+def use_bulk_disk(port: str, disk: str) -> None:
+    """Tell a pump of a disk that has been plugged in for it; blocks. Raises AgentError."""
+    _tell(port, f"bulk {wait_for_device(disk)}")
 
 
 def prepare() -> None:

@@ -3,6 +3,8 @@
 #include "bytes.h"
 #include "io.h"
 #include "pump_ahead.h"
+#include "pump_bulk.h"
+#include "pump_request.h"
 #include "pump_control.h"
 #include "pump_helper.h"
 #include "pump_notify.h"
@@ -13,6 +15,7 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -64,6 +67,7 @@ void pump_lose_server(struct pump *pump)
         if (pump->is_init_answered || unique != init_unique(pump))
             refuse(pump, unique, EIO);
     ahead_clear(&pump->ahead);
+    bulk_close(&pump->bulk);
     pump->port.in_start = pump->port.in_end = 0;
     pump->port.out_length = pump->port.out_sent = 0;
 }
@@ -129,7 +133,8 @@ static void put_helper_first(struct pump *pump)
 static int take_request(struct pump *pump)
 {
     struct port *port = &pump->port;
-    ssize_t got = read(pump->device, port->out, PORT_MESSAGE_BYTES);
+    size_t apart = 0; /* bytes of data that are in the bulk disk's buffer */
+    ssize_t got = request_read(pump->device, port->out, &pump->bulk, &apart);
 
     if (got < 0) {
         if (errno == EAGAIN || errno == EINTR || errno == ENOENT) /* ENOENT: interrupted */
@@ -147,7 +152,7 @@ static int take_request(struct pump *pump)
     }
     if (ahead_answer(&pump->ahead, pump->device, port->out, (size_t)got))
         return STILL_RUNNING;
-    port->out_length = (size_t)got;
+    port->out_length = request_use_bulk(port->out, (size_t)got, apart, &pump->bulk);
     int status = note_request(pump);
     /* What the helper has sent before it made this very request has to be before it. */
     if (status == STILL_RUNNING && pump->helper >= 0)
@@ -157,19 +162,48 @@ static int take_request(struct pump *pump)
     return status;
 }
 
+/* An answer to a READ whose data is in a slot. Returns what writing it to the kernel did. */
+static ssize_t pass_slot(struct pump *pump, struct fuse_out_header header, unsigned slot,
+                         size_t length)
+{
+    struct iovec parts[] = {
+        {.iov_base = &header, .iov_len = sizeof header},
+        {.iov_base = pump->bulk.buffer, .iov_len = length},
+    };
+
+    if (!bulk_read(&pump->bulk, slot, length))
+        return -1;
+    header.error = 0;
+    header.len = (uint32_t)(sizeof header + length);
+    return writev(pump->device, parts, 2);
+}
+
 static int take_reply(struct pump *pump, const unsigned char *message, size_t length,
                       uint64_t unique)
 {
+    unsigned slot = bulk_give_back(&pump->bulk, unique);
+    struct fuse_out_header header;
+    size_t in_slot = 0;
     bool is_init = pump->init_length > 0 && unique == init_unique(pump);
 
     if (is_init && pump->is_init_answered)
         return STILL_RUNNING;
+    memcpy(&header, message, sizeof header);
+    if (header.error == BULK_IN_SLOT) {
+        if (slot == 0 || length != sizeof header + sizeof(uint32_t))
+            return EXIT_MALFORMED;
+        in_slot = bytes_get_u32(message + sizeof header);
+        if (in_slot > BULK_SLOT_BYTES)
+            return EXIT_MALFORMED;
+    }
     ahead_note_reply(&pump->ahead, unique);
     if (!flight_remove(&pump->flight, unique))
         return STILL_RUNNING; /* the kernel never asked, or no longer waits */
     if (is_init)
         pump->is_init_answered = true;
-    if (write(pump->device, message, length) < 0) {
+    ssize_t passed = header.error == BULK_IN_SLOT ? pass_slot(pump, header, slot, in_slot)
+                                                  : write(pump->device, message, length);
+    if (passed < 0) {
         if (errno == ENODEV)
             return EXIT_UNMOUNTED;
         /* What the kernel takes for no answer must not leave somebody waiting. */

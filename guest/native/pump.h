@@ -8,6 +8,7 @@
 #define ISTHMUS_PUMP_H
 
 #include "pump_ahead.h"
+#include "pump_bulk.h"
 #include "pump_flight.h"
 #include "pump_port.h"
 
@@ -37,6 +38,7 @@ struct pump {
     struct port port;
     struct flight flight;
     struct ahead ahead;
+    struct bulk bulk;
     unsigned char marker[PUMP_MARKER_BYTES]; /* the preamble of the server that was announced */
     unsigned char init[PUMP_INIT_BYTES];     /* the kernel's INIT request */
     size_t init_length;                      /* 0 until it has come */

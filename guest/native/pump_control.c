@@ -1,11 +1,18 @@
 #include "pump_control.h"
 
+#include "report.h"
+
+#include <errno.h>
+#include "report.h"
+
+#include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
 
 static const char SYNC[] = "sync ";
 static const char LOST[] = "lost";
 static const char END[] = "end";
+static const char BULK[] = "bulk ";
 
 static int digit_value(char digit)
 {
@@ -26,13 +33,20 @@ static bool parse_nonce(const char *text, unsigned char nonce[PUMP_NONCE_BYTES])
     return true;
 }
 
+static void use_bulk(struct pump *pump, const char *device)
+{
+    if (!bulk_open(&pump->bulk, device))
+        report("%s cannot be used for bulk: %s", device, strerror(errno));
+}
+
 bool control_read(struct pump *pump)
 {
     char text[128];
     unsigned char nonce[PUMP_NONCE_BYTES];
-    ssize_t got = recv(pump->control, text, sizeof text, MSG_DONTWAIT);
+    ssize_t got = recv(pump->control, text, sizeof text - 1, MSG_DONTWAIT);
     size_t length = got < 0 ? 0 : (size_t)got;
 
+    text[length] = '\0';
     if (length == sizeof END - 1 && memcmp(text, END, length) == 0)
         return false;
     if (length == sizeof LOST - 1 && memcmp(text, LOST, length) == 0)
@@ -40,5 +54,7 @@ bool control_read(struct pump *pump)
     if (length == sizeof SYNC - 1 + 2 * PUMP_NONCE_BYTES && memcmp(text, SYNC, sizeof SYNC - 1) == 0 &&
         parse_nonce(text + sizeof SYNC - 1, nonce))
         pump_announce(pump, nonce);
+    if (length >= sizeof BULK && memcmp(text, BULK, sizeof BULK - 1) == 0)
+        use_bulk(pump, text + sizeof BULK - 1);
     return true;
 }

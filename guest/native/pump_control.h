@@ -1,5 +1,6 @@
 /* What the agent tells a pump, in datagrams of text: "sync <nonce in hexadecimal>" announces a
- * server, "lost" that it is gone, "end" gives the drive up. */
+ * server, "lost" that it is gone, "bulk <device>" that large contents may go by a disk, "end" gives
+ * the drive up. */
 #ifndef ISTHMUS_PUMP_CONTROL_H
 #define ISTHMUS_PUMP_CONTROL_H
 

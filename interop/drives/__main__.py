@@ -26,6 +26,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--options", default="", help="the mount's options, by commas")
     parser.add_argument("--nonce", required=True, help="what to greet with, in hexadecimal")
     parser.add_argument("--first-node", type=int, default=2, help="the first node's number")
+    parser.add_argument("--bulk", help="the file by which large contents may pass (POSIX hosts)")
     parser.add_argument(
         "--recovering", action="store_true", help="another server has served this mount before"
     )

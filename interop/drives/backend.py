@@ -114,6 +114,9 @@ class Backend(Protocol):
     def read(self, node: int, offset: int, size: int) -> memoryview:
         """READ; the view is good until the next call."""
 
+    def read_into(self, node: int, offset: int, room: memoryview) -> int:
+        """READ of as much as there is room for; returns how many bytes there were."""
+
     def write(self, node: int, offset: int, data: memoryview, kill_set_ids: bool) -> int:
         """WRITE; all of `data`, or an error."""
 

@@ -195,9 +195,12 @@ class PosixFiles:
 
     def read(self, node: int, offset: int, size: int) -> memoryview:
         """READ."""
-        fd = self.tree.file(self.tree.node(node), write=False)
         buffer = self._buffer[:size]
-        return buffer[: os.preadv(fd, [buffer], offset)]
+        return buffer[: self.read_into(node, offset, buffer)]
+
+    def read_into(self, node: int, offset: int, room: memoryview) -> int:
+        """READ."""
+        return os.preadv(self.tree.file(self.tree.node(node), write=False), [room], offset)
 
     def write(self, node: int, offset: int, data: memoryview, kill_set_ids: bool) -> int:
         """WRITE."""

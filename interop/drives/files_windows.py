@@ -182,6 +182,12 @@ class WindowsFiles:
         size = min(size, len(self._view))
         return self._view[: nt_windows.read(handle, self._buffer, size, offset)]
 
+    def read_into(self, node: int, offset: int, room: memoryview) -> int:
+        """READ."""
+        data = self.read(node, offset, len(room))
+        room[: len(data)] = data
+        return len(data)
+
     def write(self, node: int, offset: int, data: memoryview, kill_set_ids: bool) -> int:
         """WRITE."""
         known = self.tree.node(node)

@@ -128,20 +128,28 @@ class CreateIn(NamedTuple):
 
 
 class ReadIn(NamedTuple):
-    """struct fuse_read_in, of READ, READDIR and READDIRPLUS."""
+    """struct fuse_read_in, of READ, READDIR and READDIRPLUS.
+
+    `slot`: where the answer may be put (`interop.drives.bulk`), 0: nowhere.
+    """
 
     fh: int
     offset: int
     size: int
+    slot: int
 
 
 class WriteIn(NamedTuple):
-    """struct fuse_write_in and a view of the data: copy it before the next request is read."""
+    """struct fuse_write_in and a view of the data: copy it before the next request is read.
+
+    `slot`: where the data is instead, 0: nowhere.
+    """
 
     fh: int
     offset: int
     size: int
     write_flags: int
+    slot: int
     data: memoryview
 
 
@@ -298,18 +306,18 @@ def _symlink(body: memoryview) -> SymlinkIn:
 
 _rename_plain = _named(lambda newdir, *names: RenameIn(newdir, 0, *names), "<Q", 2)
 
-_WRITE = Struct("<QQII16x")
+_WRITE = Struct("<QQII12xI")
 WRITE_OVERHEAD = HEADER_SIZE + _WRITE.size
 """Bytes of a WRITE request that are not data: 80."""
 
 
 def _write(body: memoryview) -> WriteIn:
     _need(body, _WRITE.size)
-    fh, offset, size, flags = _WRITE.unpack_from(body)
+    fh, offset, size, flags, slot = _WRITE.unpack_from(body)
     data = body[_WRITE.size :]
-    if len(data) != size:
+    if len(data) != (0 if slot else size):
         raise ProtocolError(f"{len(data)} bytes of data, says {size}")
-    return WriteIn(fh, offset, size, flags, data)
+    return WriteIn(fh, offset, size, flags, slot, data)
 
 
 def _xattr_name(name: bytes) -> bytes:
@@ -362,7 +370,7 @@ def _nothing(_body: memoryview) -> Nothing:
     return Nothing()
 
 
-_read = _fixed(ReadIn, "<QQI20x")
+_read = _fixed(ReadIn, "<QQI16xI")
 _fsync = _fixed(FsyncIn, "<QI4x")
 _name = _named(Name, "<")
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from interop.drives import ahead, linuxerrno, replies
 from interop.drives.backend import Backend, Caller, Found
+from interop.drives.bulk import IN_SLOT, LEAST_BYTES, WORTH_BYTES, Bulk, InSlot
 from interop.drives.constants import FSYNC_DATA_ONLY, WRITE_CACHE, WRITE_KILL_SUIDGID, Opcode
 from interop.drives.errors import ProtocolError
 from interop.drives.metadata import Options
@@ -55,7 +56,7 @@ KEPT_S = 3600.0
 ask once an hour, and would heal what a bug or a lost message has left behind."""
 
 Reply = bytes | memoryview
-Handler = Callable[[Header, Any], Reply | None]
+Handler = Callable[[Header, Any], Reply | InSlot | None]
 
 Between = Callable[[], float | None]
 """Called between requests; says for how long at most to wait for the next one, in seconds."""
@@ -116,6 +117,11 @@ class Server:
         """What is told of requests whose opcode is HELPER; the kernel makes none."""
         self.ahead: ahead.Ahead | None = None
         """What decides which answers are sent before they are asked for."""
+        self.bulk: Bulk | None = None
+        """What slots are in; without it no request may name one."""
+        self.on_worth: Callable[[], None] | None = None
+        """Called once so much has gone through the port that slots would be worth their while."""
+        self._large_bytes = 0
         self.kept_lifetime_s = kept_lifetime_s
         self.agreement: replies.Agreement | None = None
         self._port = port
@@ -156,7 +162,7 @@ class Server:
         if header.pid == self.diverted_pid:
             handler = self.diverted.get(header.opcode, handler)
         error = 0
-        reply: Reply | None = b""
+        reply: Reply | InSlot | None = b""
         if handler is None:
             error = linuxerrno.ENOSYS
         else:
@@ -166,6 +172,8 @@ class Server:
                 error, reply = failure.errno or linuxerrno.EIO, b""
             except OverflowError:  # an offset beyond what the host's calls can be given
                 error, reply = linuxerrno.EINVAL, b""
+        if isinstance(reply, InSlot):
+            error, reply = -IN_SLOT, reply.payload
         if reply is not None:
             head = replies.header(header.unique, len(reply), error)
             before = self.ahead.take() if self.ahead is not None else b""
@@ -296,24 +304,43 @@ class Server:
     def _link(self, header: Header, body: LinkIn) -> Reply:
         return self.entry(self._backend.link(body.oldnodeid, header.nodeid, body.name))
 
-    def _read(self, header: Header, body: ReadIn) -> Reply:
+    def _read(self, header: Header, body: ReadIn) -> Reply | InSlot:
         if self.ahead is not None:
             self.ahead.read(header.nodeid, body.offset)
+        if body.slot:
+            room = self._slot(body.slot, body.size)
+            return InSlot(self._backend.read_into(header.nodeid, body.offset, room))
+        self._count_large(body.size)
         return self._backend.read(header.nodeid, body.offset, min(body.size, MAX_WRITE))
 
+    def _slot(self, number: int, size: int) -> memoryview:
+        if self.bulk is None:
+            raise ProtocolError(f"slot {number}, and there are none")
+        return self.bulk.slot(number, size)
+
+    def _count_large(self, size: int) -> None:
+        if size >= LEAST_BYTES and self.on_worth is not None:
+            self._large_bytes += size
+            if self._large_bytes >= WORTH_BYTES:
+                self.on_worth()
+                self.on_worth = None
+
     def _write(self, header: Header, body: WriteIn) -> Reply:
+        if body.slot:
+            data = self._slot(body.slot, body.size)
+        else:
+            data = body.data
+            self._count_large(body.size)
         if body.write_flags & WRITE_CACHE:
             # Pages never reach beyond the end of the file that was mapped. If they do, the host
             # has made it shorter since, and it must not get back what that took away.
             end = self._backend.getattr(header.nodeid).attributes.size
             self._backend.write(
-                header.nodeid, body.offset, body.data[: max(0, end - body.offset)], False
+                header.nodeid, body.offset, data[: max(0, end - body.offset)], False
             )
-            return replies.write_out(len(body.data))
+            return replies.write_out(len(data))
         kill = bool(body.write_flags & WRITE_KILL_SUIDGID)
-        return replies.write_out(
-            self._backend.write(header.nodeid, body.offset, body.data, kill),
-        )
+        return replies.write_out(self._backend.write(header.nodeid, body.offset, data, kill))
 
     def _list(self, header: Header, body: ReadIn, *, plus: bool) -> Reply:
         room = min(body.size, _MOST_LISTED)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from interop.drives import backend_posix, transport_posix, tree_posix, watcher_posix
+from interop.drives.bulk import WANTS_BULK, Bulk
 from interop.drives.constants import ROOT_ID
 from interop.drives.metadata import Options
 from interop.drives.mount import Mount
@@ -44,6 +45,9 @@ def serve(arguments: Namespace, options: Options) -> None:
             has_replayer=True,
             takes_ahead=True,
         )
+        if arguments.bulk is not None:
+            mount.server.bulk = Bulk(arguments.bulk)
+            mount.server.on_worth = lambda: print(WANTS_BULK, flush=True)  # for the service
         mount.serve()
 
 

@@ -24,6 +24,7 @@ atheris: Any = importlib.import_module("atheris")
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 with atheris.instrument_imports(include=["interop.drives"]):
     from interop.drives import ahead, backend_posix, replay
+    from interop.drives.bulk import Bulk, make_file
     from interop.drives.constants import MAJOR, ROOT_ID, Opcode
     from interop.drives.errors import ProtocolError, VersionError
     from interop.drives.metadata import Options
@@ -98,6 +99,8 @@ class _Target:
         self._outside = directory / "outside"
         self._outside.write_bytes(b"outside")
         self._root = _make_root(directory)
+        make_file(directory / "bulk")
+        self._bulk = Bulk(str(directory / "bulk"))
 
     def __call__(self, text: bytes) -> None:
         data = atheris.FuzzedDataProvider(text)
@@ -112,13 +115,14 @@ class _Target:
             mount.server.ahead = ahead.Ahead(
                 backend.watches.nodes, backend, lambda: True, mount.server.attributes
             )
+            mount.server.bulk = self._bulk
             mount.serve()
         except (ProtocolError, VersionError):
             pass
         finally:
             backend.close()
         assert self._outside.read_bytes() == b"outside"
-        assert sorted(os.listdir(self._directory)) == ["outside", "root"]
+        assert sorted(os.listdir(self._directory)) == ["bulk", "outside", "root"]
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from interop.drives import ahead, backend_posix
+from interop.drives.bulk import SLOT_BYTES, SLOTS, Bulk, make_file
 from interop.drives.constants import MAJOR, Opcode
 from interop.drives.errors import ProtocolError, VersionError
 from interop.drives.metadata import Options
@@ -54,9 +55,22 @@ bodies = st.one_of(
         st.lists(_INTEGERS, min_size=1, max_size=11),
     ),
 )
-requests = st.builds(
+_ANY_REQUESTS = st.builds(
     request, _OPCODES, bodies, st.integers(0, 6), st.none() | st.integers(0, 300), st.just(1)
 )
+_SLOTS = st.integers(0, SLOTS + 1) | st.just(0xFFFF_FFFF)
+_SIZES = st.sampled_from([0, 1, 4096, SLOT_BYTES, SLOT_BYTES + 1, 0xFFFF_FFFF])
+_IN_SLOTS = st.builds(
+    lambda opcode, node, size, slot: request(
+        opcode, struct.pack("<QQIIQII", 0, 0, size, 0, 0, 0, slot), node
+    ),
+    st.sampled_from([Opcode.READ, Opcode.WRITE]),
+    st.integers(1, 6),
+    _SIZES,
+    _SLOTS,
+)
+_CREATED = st.just(request(Opcode.CREATE, struct.pack("<IIII", 2, 0o644, 0, 0) + b"new\0"))
+requests = _ANY_REQUESTS | _IN_SLOTS | _CREATED
 
 
 class Replay:
@@ -99,6 +113,8 @@ def test_any_conversation_is_answered_or_ends_the_mount(
     if not (root / "link").is_symlink():
         (root / "link").unlink(missing_ok=True)
         (root / "link").symlink_to("../outside")
+    make_file(tmp_path / "bulk")
+    bulk = Bulk(str(tmp_path / "bulk"))
     options = Options.parse(text)
     backend = backend_posix.PosixBackend(root, options)
     port = Replay(messages)
@@ -107,12 +123,32 @@ def test_any_conversation_is_answered_or_ends_the_mount(
         mount.server.ahead = ahead.Ahead(
             backend.watches.nodes, backend, lambda: True, mount.server.attributes
         )
+        mount.server.bulk = bulk
         mount.serve()
     except (ProtocolError, VersionError):
         pass
     finally:
         backend.close()
+        bulk.close()
     for sent in port.sent:
         assert int.from_bytes(sent[:4], "little") == len(sent)
     assert (tmp_path / "outside").read_bytes() == b"outside"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["outside", "root"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bulk", "outside", "root"]
+
+
+@given(st.integers(-2, 2**32), st.integers(0, 2**32))
+def test_a_slot_is_never_beyond_its_file(
+    tmp_path_factory: pytest.TempPathFactory, number: int, size: int
+) -> None:
+    path = tmp_path_factory.mktemp("bulk") / "file"
+    make_file(path)
+    bulk = Bulk(str(path))
+    try:
+        room = bulk.slot(number, size)
+    except ProtocolError:
+        assert not 1 <= number <= SLOTS or size > SLOT_BYTES
+    else:
+        assert len(room) == size
+        room.release()
+    finally:
+        bulk.close()

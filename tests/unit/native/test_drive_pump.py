@@ -16,11 +16,13 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator
+from concurrent import futures
 from pathlib import Path
 
 import pytest
 
 from interop.drives import serving_posix
+from interop.drives.bulk import SLOT_BYTES, make_file
 from interop.drives.metadata import Options
 from tests.unit.native.harness import NATIVE, require
 
@@ -68,6 +70,7 @@ class Drive:
         argv += ["--ready", str(fds[2]), "--namespace", str(fds[3]), "--init", str(os.getpid())]
         argv += ["--source", "C:\\", "--target", str(self.mnt), "--attributes", "0", *options]
         self._servers: list[multiprocessing.process.BaseProcess] = []
+        self.bulk = directory / "bulk"
         with ready:
             self.process = subprocess.Popen(argv, pass_fds=fds, stderr=subprocess.PIPE)
             for ours in (theirs, control, ready_theirs):
@@ -90,6 +93,7 @@ class Drive:
             nonce=nonce.hex(),
             first_node=(number << 40) + 2,
             recovering=number > 0,
+            bulk=str(self.bulk) if self.bulk.exists() else None,
         )
         self.tell(f"sync {nonce.hex()}")
         server = multiprocessing.get_context("fork").Process(
@@ -170,6 +174,101 @@ def test_files_cross_both_ways(drive: Drive) -> None:
     with open("/proc/self/mountinfo") as file:
         line = next(line for line in file if f" {drive.mnt} " in line)
     assert " - fuse.drvfs C:\\134 rw," in line
+
+
+def drop_cache(drive: Drive) -> None:
+    """Have the kernel ask for contents again."""
+    for path in drive.mnt.iterdir():
+        fd = os.open(path, os.O_RDONLY)
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.close(fd)
+
+
+def test_large_contents_cross_by_the_bulk_file(drive: Drive) -> None:
+    """Whole, and past the port: the slots have them afterwards."""
+    make_file(drive.bulk)
+    drive.serve(b"a" * 16)
+    data = os.urandom(9 * SLOT_BYTES + 70_017)
+    (drive.root / "large").write_bytes(data)
+    assert (drive.mnt / "large").read_bytes() == data
+    assert not any(drive.bulk.read_bytes())
+    drive.tell(f"bulk {drive.bulk}")
+    drop_cache(drive)
+    assert (drive.mnt / "large").read_bytes() == data
+    slot = drive.bulk.read_bytes()[:100]
+    assert slot in data and any(slot)
+    (drive.mnt / "copy").write_bytes(data[::-1])
+    assert (drive.root / "copy").read_bytes() == data[::-1]
+    assert drive.bulk.read_bytes()[:100] in data[::-1]
+    with (drive.mnt / "copy").open("r+b") as file:  # beyond the end, and over what is there
+        file.seek(len(data) - 100_000)
+        file.write(data[:200_000])
+    assert (drive.root / "copy").read_bytes() == data[::-1][:-100_000] + data[:200_000]
+
+
+def test_many_use_the_bulk_file_at_once(drive: Drive) -> None:
+    """More of them than it has slots."""
+    make_file(drive.bulk)
+    drive.serve(b"a" * 16)
+    drive.tell(f"bulk {drive.bulk}")
+    contents = [os.urandom(SLOT_BYTES + number) for number in range(24)]
+    for number, content in enumerate(contents):
+        (drive.root / f"file{number}").write_bytes(content)
+
+    def copy(number: int) -> int:
+        read = (drive.mnt / f"file{number}").read_bytes()
+        return (drive.mnt / f"copy{number}").write_bytes(read)
+
+    with futures.ThreadPoolExecutor(len(contents)) as threads:
+        list(threads.map(copy, range(len(contents))))
+    assert [(drive.root / f"copy{number}").read_bytes() for number in range(24)] == contents
+
+
+def test_the_next_server_uses_the_bulk_file_once_it_is_announced(drive: Drive) -> None:
+    make_file(drive.bulk)
+    drive.serve(b"a" * 16)
+    drive.tell(f"bulk {drive.bulk}")
+    data = os.urandom(4 * SLOT_BYTES)
+    (drive.mnt / "file").write_bytes(data)
+    drive.kill_server()
+    make_file(drive.bulk)
+    drive.serve(b"b" * 16)
+    wait_for(lambda: apart(lambda: os.stat(drive.mnt / "file")) == 0, "the file to be there")
+    drop_cache(drive)
+    assert (drive.mnt / "file").read_bytes() == data
+    assert not any(drive.bulk.read_bytes())
+    drive.tell(f"bulk {drive.bulk}")
+    drop_cache(drive)
+    assert (drive.mnt / "file").read_bytes() == data
+    assert any(drive.bulk.read_bytes())
+
+
+@pytest.mark.parametrize("size", [None, 100])
+def test_a_bulk_file_that_cannot_be_used_is_done_without(drive: Drive, size: int | None) -> None:
+    if size is not None:
+        drive.bulk.write_bytes(bytes(size))
+    drive.serve(b"a" * 16)
+    drive.tell(f"bulk {drive.bulk}")
+    data = os.urandom(2 * SLOT_BYTES)
+    (drive.mnt / "file").write_bytes(data)
+    assert (drive.root / "file").read_bytes() == data
+    assert drive.process.poll() is None
+
+
+@pytest.mark.parametrize("is_open, length", [(False, 4), (True, SLOT_BYTES + 1)])
+def test_an_answer_in_a_slot_that_is_none_ends_the_mount(
+    drive: Drive, is_open: bool, length: int
+) -> None:
+    greet_by_hand(drive, b"a" * 16)
+    if is_open:
+        make_file(drive.bulk)
+        drive.tell(f"bulk {drive.bulk}")
+    asking = stat_apart(drive)
+    _, number, _ = read_request(drive.port)
+    drive.port.sendall(OUT_HEADER.pack(20, 1, number) + struct.pack("<I", length))
+    assert drive.process.wait(DEADLINE_S) == 3
+    asking.join(DEADLINE_S)
+    assert asking.exitcode in (errno.EIO, errno.ENOTCONN, errno.ECONNABORTED)
 
 
 def test_unmounting_ends_the_pump(drive: Drive) -> None:

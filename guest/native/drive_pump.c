@@ -61,7 +61,6 @@ int main(int argc, char **argv)
     struct pump pump = {.helper = -1};
     const char *stage = NULL;
     int mounted;
-    dev_t number;
     char line[128];
 
     report_set_program("drive-pump");
@@ -69,7 +68,7 @@ int main(int argc, char **argv)
     if (!pump_options_parse(argc, argv, &options))
         return EXIT_USAGE;
     pump.control = options.control;
-    pump.device = pump_mount(&options, &mounted, &number, &stage);
+    pump.device = pump_mount(&options, &mounted, &pump.number, &stage);
     if (pump.device < 0) {
         snprintf(line, sizeof line, "failed %d %s\n", errno, stage);
         tell(&options.ready, line, &mounted);
@@ -86,7 +85,7 @@ int main(int argc, char **argv)
         return EXIT_FAILURE;
     }
     helper.init = options.init;
-    helper.device = number;
+    helper.device = pump.number;
     pump.helper = pump_helper_start(&helper);
     if (pump.helper < 0) {
         report("no thread: %s", strerror(errno));

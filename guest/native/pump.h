@@ -34,6 +34,7 @@ struct pump {
     enum pump_state state;
     int device;  /* /dev/fuse */
     int control; /* where the agent speaks (pump_control.h) */
+    dev_t number; /* the file system's, as stat(2) has it */
     int helper;  /* where messages that are not the kernel's go and come from (pump_helper.h) */
     struct port port;
     struct flight flight;

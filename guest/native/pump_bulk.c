@@ -4,7 +4,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 bool bulk_open(struct bulk *bulk, const char *device)
@@ -33,6 +36,20 @@ bool bulk_open(struct bulk *bulk, const char *device)
         .buffer = bulk->buffer,
     };
     return true;
+}
+
+void bulk_read_further_ahead(dev_t number)
+{
+    /* KiB. Measured under emulation: half the time of 128, and 1024 is no better. */
+    static const char AHEAD[] = "512";
+    char path[64];
+
+    snprintf(path, sizeof path, "/sys/class/bdi/%u:%u/read_ahead_kb", major(number), minor(number));
+    int file = open(path, O_WRONLY | O_CLOEXEC);
+    if (file < 0)
+        return;
+    (void)io_write_full(file, AHEAD, strlen(AHEAD));
+    io_close(&file);
 }
 
 void bulk_close(struct bulk *bulk)

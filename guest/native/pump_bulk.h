@@ -34,6 +34,10 @@ struct bulk {
  * false with errno set. */
 bool bulk_open(struct bulk *bulk, const char *device);
 
+/* Have the kernel read files of the file system `number` ahead by as much as a slot pays for. Where
+ * it cannot be told, by 128 KiB as ever. */
+void bulk_read_further_ahead(dev_t number);
+
 /* Use none any more. */
 void bulk_close(struct bulk *bulk);
 

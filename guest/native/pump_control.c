@@ -35,7 +35,9 @@ static bool parse_nonce(const char *text, unsigned char nonce[PUMP_NONCE_BYTES])
 
 static void use_bulk(struct pump *pump, const char *device)
 {
-    if (!bulk_open(&pump->bulk, device))
+    if (bulk_open(&pump->bulk, device))
+        bulk_read_further_ahead(pump->number);
+    else
         report("%s cannot be used for bulk: %s", device, strerror(errno));
 }
 

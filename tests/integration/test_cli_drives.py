@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from pathlib import Path
 
@@ -53,6 +54,37 @@ def test_drives_are_there(cli: Isthmus) -> None:
     ]
     assert all("noatime" in line for line in lines)
     assert cli.text("stat -c %u:%g:%a /mnt/c/from-host") == "0:0:777"
+
+
+def test_large_contents_pass_by_a_disk(cli: Isthmus) -> None:
+    """Both ways, whole; the file that is the disk has had them in it."""
+    data = os.urandom((20 << 20) + 70_000)
+    digest = hashlib.sha256(data).hexdigest()
+    (cli.drive_c / "large").write_bytes(data)
+    assert cli.text("sha256sum < /mnt/c/large").split()[0] == digest
+
+    def bulk() -> list[Path]:
+        opened = (Path(file.path) for file in cli.qemu().open_files())
+        return [path for path in opened if path.suffix == ".bulk"]
+
+    wait_until(bulk, "a disk for large contents")
+    (file,) = bulk()
+    assert file.stat().st_mode & 0o077 == 0
+
+    def has_carried() -> bool:
+        """O_DIRECT: the kernel has to ask for it again."""
+        read = "dd if=/mnt/c/large iflag=direct bs=1M 2>/dev/null | sha256sum"
+        assert cli.text(read).split()[0] == digest
+        carried = file.read_bytes()[:1000]
+        return any(carried) and carried in data
+
+    wait_until(has_carried, "contents to pass by it")
+    cli.ok(
+        "-e", "sh", "-c", "cp /mnt/c/large /root/copy; cp /root/copy /mnt/c/written; rm /root/copy"
+    )
+    assert hashlib.sha256((cli.drive_c / "written").read_bytes()).hexdigest() == digest
+    for name in ("large", "written"):
+        (cli.drive_c / name).unlink()
 
 
 def test_a_killed_server_is_replaced(cli: Isthmus) -> None:

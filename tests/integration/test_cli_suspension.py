@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import resource
@@ -104,7 +105,11 @@ def test_programs_drives_ports_and_the_clock_go_on(suspender: Suspender) -> None
     program = suspender.start_program()
     served = "mkdir -p /tmp/www; echo from linux > /tmp/www/index.html; "
     suspender.ok("-e", "sh", "-c", served + "httpd -p 127.0.0.1:47653 -h /tmp/www")
-    suspender.ok("ls /mnt/c > /dev/null")
+    # So large that its contents pass by a disk, which is not to be in what is saved.
+    large = os.urandom(3 << 20)
+    (suspender.drive_c / "large").write_bytes(large)
+    digest = hashlib.sha256(large).hexdigest()
+    assert suspender.text("sha256sum < /mnt/c/large").split()[0] == digest
     suspender.wait_suspended()
     modes = {path.name: path.stat().st_mode & 0o777 for path in suspender.saved.iterdir()}
     assert suspender.saved.stat().st_mode & 0o777 == 0o700
@@ -118,6 +123,8 @@ def test_programs_drives_ports_and_the_clock_go_on(suspender: Suspender) -> None
     assert asking - 10_000_000 < guest < time.time_ns() + 10_000_000
     goes_on(suspender, program)
     assert suspender.text("cat /mnt/c/meanwhile") == "by the host"
+    suspender.ok("cp /mnt/c/large /mnt/c/copy")
+    assert (suspender.drive_c / "copy").read_bytes() == large
     with urllib.request.urlopen("http://127.0.0.1:47653/", timeout=30) as answer:
         assert answer.read() == b"from linux\n"
     assert not suspender.saved.exists(), "it is used once"

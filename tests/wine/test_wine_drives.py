@@ -238,3 +238,21 @@ def serves(process: psutil.Process, root: str) -> bool:
 def test_commands_start_where_they_were_typed(tiny: Installation, here: Path) -> None:
     done = tiny.run("-e", "pwd", cwd=here)
     assert done.text == HERE + "\n"
+
+
+def test_without_its_drive_commands_start_at_home(tiny: Installation, here: Path) -> None:
+    def lost(*args: str) -> tuple[str, str]:
+        done = tiny.run(*args, "-e", "pwd", cwd=here)
+        assert done.status == 0, done
+        return done.text, done.complaint
+
+    tiny.ok("--cd", "/", "-e", "umount", "/mnt/c")
+    try:
+        for path in (r"C:\Shared by both", "q:\\x"):
+            complaint = f"isthmus: Failed to translate '{path}'\n"
+            assert lost("--cd", path) == ("/root\n", complaint)
+        assert lost() == ("/root\n", "isthmus: Failed to translate 'C:\\Shared by both'\n")
+        assert lost("--cd", "/etc") == ("/etc\n", "")
+    finally:
+        tiny.ok("--cd", "/", "-e", "mount", "-t", "drvfs", "C:", "/mnt/c")
+    assert lost("--cd", r"C:\Shared by both") == (HERE + "\n", "")

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from weakref import WeakKeyDictionary
 
 import psutil
 
@@ -22,6 +23,9 @@ _log = logging.getLogger(__name__)
 _LOOPBACK = "127.0.0.1"
 _NOBODY = -1
 _BACKLOG = 16  # strangers may knock first; QEMU must still find room
+
+_Address = tuple[str, int]
+_Ends = tuple[_Address, _Address]
 
 
 class LoopbackChannel:
@@ -89,7 +93,8 @@ class LoopbackChannel:
         while True:
             sock, peer = await loop.sock_accept(self._listener)
             try:
-                owner = await asyncio.to_thread(_owner_of_connection, peer, sock.getsockname())
+                connections = _connections.setdefault(loop, _Connections())
+                owner = await connections.owner(peer, sock.getsockname())
                 if owner == pid:
                     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                     sock.setblocking(False)
@@ -103,9 +108,40 @@ class LoopbackChannel:
                 _log.warning("hung up on process %d, which connected in QEMU's place", owner)
 
 
-def _owner_of_connection(local: tuple[str, int], remote: tuple[str, int]) -> int:
-    """The pid that holds the TCP connection's end `local` -> `remote`; _NOBODY if none does."""
-    for connection in psutil.net_connections("tcp4"):
-        if connection.laddr == local and connection.raddr == remote:
-            return connection.pid or _NOBODY
-    return _NOBODY
+class _Connections:
+    """The system's TCP connections, read for all who ask meanwhile at once.
+
+    A machine has nearly twenty channels, which connect together, and under load reading them all
+    takes the better part of a second.
+    """
+
+    def __init__(self) -> None:
+        self._reading: asyncio.Task[dict[_Ends, int]] | None = None
+        self._next: asyncio.Task[dict[_Ends, int]] | None = None
+
+    async def owner(self, local: _Address, remote: _Address) -> int:
+        """The pid that holds a connection's end `local` -> `remote`; _NOBODY if none does.
+
+        As it is after this was called: what is being read already may be from before.
+        """
+        if self._next is None:
+            self._next = asyncio.create_task(self._read(self._reading))
+        owners = await asyncio.shield(self._next)
+        return owners.get((local, remote), _NOBODY)
+
+    async def _read(self, before: asyncio.Task[dict[_Ends, int]] | None) -> dict[_Ends, int]:
+        if before is not None:
+            await asyncio.wait({before})
+        self._reading, self._next = self._next, None
+        return await asyncio.to_thread(_read_owners)
+
+
+_connections: WeakKeyDictionary[asyncio.AbstractEventLoop, _Connections] = WeakKeyDictionary()
+
+
+def _read_owners() -> dict[_Ends, int]:
+    return {
+        ((one.laddr.ip, one.laddr.port), (one.raddr.ip, one.raddr.port)): one.pid or _NOBODY
+        for one in psutil.net_connections("tcp4")
+        if one.laddr and one.raddr
+    }

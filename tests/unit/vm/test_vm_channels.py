@@ -6,6 +6,7 @@ import asyncio
 import socket
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import psutil
 import pytest
@@ -82,6 +83,34 @@ def test_a_stranger_on_loopback_is_hung_up_on() -> None:
         return await child.wait()
 
     assert asyncio.run(scenario()) == 0
+
+
+def test_who_they_are_is_looked_up_for_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine's channels connect together; each look is slow on a busy Windows host."""
+    looks = 0
+
+    def counted(kind: str) -> Any:
+        nonlocal looks
+        looks += 1
+        return real(kind)
+
+    real = psutil.net_connections
+    monkeypatch.setattr(psutil, "net_connections", counted)
+
+    async def scenario() -> None:
+        channels = [LoopbackChannel() for _ in range(18)]
+        ports = [int(it.backend.split("port=")[1].split(",")[0]) for it in channels]
+        clients = [socket.create_connection(("127.0.0.1", port)) for port in ports]
+        pid = psutil.Process().pid
+        for client, ours in zip(
+            clients, await asyncio.gather(*(it.connected(pid, 30) for it in channels)), strict=True
+        ):
+            assert client.getsockname() == ours.getpeername()
+            client.close()
+            ours.close()
+
+    asyncio.run(scenario())
+    assert looks == 1
 
 
 def test_only_strangers_is_a_failure_that_names_them() -> None:

@@ -277,6 +277,8 @@ class Machine:
             except BaseException:
                 self._state = MachineState.STOPPED
                 raise
+            finally:
+                await self._snapshots.give_up_begun()  # whatever has become of this start
             self._state = MachineState.RUNNING
             return link
 

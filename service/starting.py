@@ -95,14 +95,11 @@ class Starter:
         `early` is done beside the greeting of one that wakes: its guest has another processor. To
         one that boots it is done later, not in the middle of the firmware's search for disks.
         """
-        try:
-            return (
-                await self._resume(settings, spec)
-                or await self._wake(settings, spec, early)
-                or await self._boot(settings, spec)
-            )
-        finally:
-            await self._snapshots.give_up_begun()
+        return (
+            await self._resume(settings, spec)
+            or await self._wake(settings, spec, early)
+            or await self._boot(settings, spec)
+        )
 
     async def _resume(self, settings: Settings, spec: MachineSpec) -> Started | None:
         """Go on with the suspended machine; None if there is none, or that does not work."""
@@ -137,6 +134,7 @@ class Starter:
         """Go on from a snapshot; None if there is none, or it does not work."""
         entry = await self._snapshots.find(settings, spec)
         if entry is None:
+            await self._snapshots.give_up_begun()
             return None
         try:
             sleeper = await self._snapshots.lay_out(entry, spec, self._pid_file)

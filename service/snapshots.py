@@ -18,7 +18,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from service.errors import ServiceError
+from service.errors import LinkLost, ServiceError
 from service.link import AgentLink
 from service.seed import rehearse, wait_idle, wait_opened
 from service.settings import MIB, Settings
@@ -250,7 +250,23 @@ class Snapshots:
             memory.close()
 
     async def _settle(self, vm: VirtualMachine) -> None:
-        """Wait until the agent waits for a preamble, and the guest has nothing else to do."""
+        """Wait until the agent waits for a preamble, and the guest has nothing else to do.
+
+        Raises ServiceError, also if the machine ends: its agent would be waited for in vain.
+        """
+        settling = asyncio.ensure_future(self._bring_to_rest(vm))
+        ended = asyncio.ensure_future(vm.wait())
+        try:
+            await asyncio.wait({settling, ended}, return_when=asyncio.FIRST_COMPLETED)
+            if not settling.done():
+                raise LinkLost(f"the virtual machine has ended: {ended.result().summary}")
+            settling.result()
+        finally:
+            ended.cancel()
+            settling.cancel()
+            await asyncio.wait({settling})
+
+    async def _bring_to_rest(self, vm: VirtualMachine) -> None:
         (port,) = vm.spec.ports
         with vm.qmp.events("VSERPORT_CHANGE") as events:
             link = await AgentLink.open(vm.port(port), lambda event: None, {})

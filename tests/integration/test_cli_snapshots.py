@@ -54,6 +54,17 @@ class Starter(Isthmus):
         shutil.rmtree(directory, ignore_errors=True)
         shutil.copytree(kept, directory)
 
+    def make_anew(self, snapshot: Path) -> None:
+        """Have a machine booted to be saved. One may have been saved for a test before this."""
+
+        def is_booted() -> bool:
+            if snapshot.exists():
+                Cache().remove(snapshot.name)
+                self.restart()
+            return bool(self.seeds())
+
+        wait_until(is_booted, "the QEMU of the machine that is to be saved")
+
     def restart(self) -> None:
         self.ok("--shutdown")
         self.ok("-e", "true", timeout=BOOT_TIMEOUT_S)
@@ -184,13 +195,26 @@ def test_one_that_qemu_does_not_take_is_replaced_by_a_boot(
 
 def test_a_service_killed_while_it_saves_leaves_nothing(starter: Starter, damageable: Path) -> None:
     """Neither a machine nor half a snapshot, and the next start works."""
-    Cache().remove(damageable.name)
-    starter.restart()
-    wait_until(starter.seeds, "the QEMU of the machine that is to be saved")
+    starter.make_anew(damageable)
     kill_and_wait(starter.service())
     wait_until(lambda: not starter.qemus() + starter.seeds(), "the end of both machines")
     assert not damageable.exists()
     assert starter.text("echo alive", timeout=BOOT_TIMEOUT_S) == "alive"
+
+
+def test_a_machine_that_dies_while_it_is_to_be_saved_is_given_up(
+    starter: Starter, damageable: Path
+) -> None:
+    """At once: as long as one is being made, no other is."""
+    starter.make_anew(damageable)
+    (seed,) = starter.seeds()
+    console = starter.home / "logs" / "snapshot.log"
+    wait_until(lambda: console.stat().st_size > 0, "it to boot")
+    given_up = len(starter.said("no snapshot was made"))
+    kill_and_wait(seed)
+    wait_until(lambda: len(starter.said("no snapshot was made")) > given_up, starter.logs)
+    starter.restart()
+    wait_until(starter.seeds, "another one")
 
 
 def starts_of_qemu(starter: Starter) -> int:

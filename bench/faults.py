@@ -151,11 +151,21 @@ class Subject:
 
     def save(self) -> None:
         """Have the machine that later ones start from saved anew. Raises Fault."""
-        self.expect("--shutdown")
-        for entry in (cache_directory() / "entries").glob("snapshot-*"):
-            shutil.rmtree(entry, ignore_errors=True)
-        self.expect("-e", "true")
-        _wait(lambda: self._qemus(f"{self.home}/logs/snapshot.log"), "a machine to be saved")
+        entries = cache_directory() / "entries"
+
+        def start_without() -> None:
+            self.expect("--shutdown")
+            for entry in entries.glob("snapshot-*"):
+                shutil.rmtree(entry, ignore_errors=True)
+            self.expect("-e", "true")
+
+        def is_booted() -> bool:
+            if any(entries.glob("snapshot-*")):  # one was being made for the round before
+                start_without()
+            return bool(self._qemus(f"{self.home}/logs/snapshot.log"))
+
+        start_without()
+        _wait(is_booted, "a machine to be saved")
 
     def suspend(self) -> None:
         """Have the machine suspended, moments from now. Raises Fault."""

@@ -40,6 +40,10 @@ class BulkDisks:
             await asyncio.to_thread(make_file, self._file(port))
         return ["--bulk", str(self._file(port))]
 
+    def is_plugged_in(self, port: str) -> bool:
+        """Whether a port has its disk, from the mount before."""
+        return port in self._plugged
+
     async def plug_in(self, port: str) -> str:
         """Have a port's disk plugged in; returns its serial. Raises VmError."""
         async with self._plugging:

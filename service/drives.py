@@ -195,12 +195,16 @@ class Drives:
             await self._tell(AnnounceDrive(port=drive.port, nonce=nonce))
 
     async def _start_server(self, drive: Drive, nonce: str) -> ChildProcess:
+        is_first = True
+
         def on_line(line: str) -> None:
-            if line == WANTS_BULK:
+            nonlocal is_first
+            if line == WANTS_BULK or (is_first and self._bulk_disks.is_plugged_in(drive.port)):
                 drive.bulk = asyncio.create_task(self._use_bulk_disk(drive))
-                return
-            drive.is_served = True
-            drive.state = line
+            is_first = False
+            if line != WANTS_BULK:
+                drive.is_served = True
+                drive.state = line
 
         argv = ["--root", drive.root.directory, f"--options={drive.request.options}"]
         argv += ["--nonce", nonce, "--first-node", str((drive.incarnation << _NODES_BITS) + 2)]

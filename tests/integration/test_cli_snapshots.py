@@ -87,11 +87,12 @@ def starter(tmp_path_factory: pytest.TempPathFactory, tiny_tar: Path) -> Iterato
 
 @pytest.fixture
 def damageable(starter: Starter, tmp_path: Path) -> Iterator[Path]:
-    """The snapshot's directory, for a test to spoil."""
+    """The snapshot's directory, for a test to spoil. None is being made when the test begins."""
     directory = starter.snapshot()
     kept = tmp_path / directory.name
     shutil.copytree(directory, kept)
     yield directory
+    starter.end()
     starter.put_back(kept)
 
 

@@ -4,10 +4,10 @@
 #include "io.h"
 #include "pump_ahead.h"
 #include "pump_bulk.h"
-#include "pump_request.h"
 #include "pump_control.h"
 #include "pump_helper.h"
 #include "pump_notify.h"
+#include "pump_request.h"
 #include "report.h"
 
 #include <errno.h>

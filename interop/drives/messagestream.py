@@ -16,6 +16,9 @@ _LENGTH = Struct("<I")
 _MOST_AT_ONCE = 512
 """Notifications that are sent together."""
 
+_MOST_UNPOLLED = 64
+"""Requests that are there already are taken without a look at what else there is, so many times."""
+
 Buffer = bytes | memoryview
 
 NOTHING = memoryview(b"")
@@ -29,6 +32,34 @@ class MessageStream(ABC):
         self._buffer = memoryview(bytearray(size))
         self._start = 0
         self._end = 0
+        self._unpolled = 0
+
+    @property
+    @abstractmethod
+    def _attends(self) -> bool:
+        """Whether there is anything but the stream that receive() has to return for."""
+
+    @abstractmethod
+    def _wait(self, timeout_s: float | None) -> bool:
+        """Wait for the stream, what else is attended to, or `timeout_s`; None: for ever.
+
+        Returns whether it is the stream that can be read.
+        """
+
+    def receive(self, timeout_s: float | None = None) -> memoryview | None:
+        """The next request; None where the stream ends between two of them.
+
+        NOTHING where none has come for `timeout_s`, or something else wants a look. Raises
+        ProtocolError, OSError.
+        """
+        if not self._is_at_hand():
+            if not self._wait(timeout_s):
+                return NOTHING
+        elif self._attends:
+            self._unpolled += 1
+            if self._unpolled % _MOST_UNPOLLED == 0:
+                return NOTHING
+        return self._next()
 
     @abstractmethod
     def _read_into(self, room: memoryview) -> int:

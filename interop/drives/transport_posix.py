@@ -15,9 +15,6 @@ from interop.drives.messagestream import NOTHING, Buffer, MessageStream
 
 assert sys.platform == "linux"
 
-_MOST_UNPOLLED = 64
-"""Requests that are there already are taken without a look at what else there is, so many times."""
-
 
 class Transport(Protocol):
     """Carries whole messages; send() may be called by any thread, the others by one."""
@@ -114,7 +111,6 @@ class StreamTransport(MessageStream):
         self._write_fd = write_fd
         self._sending = threading.Lock()
         self._poll: select.poll | None = None
-        self._unpolled = 0
 
     def attend(self, fd: int) -> None:
         """Have receive() return when `fd` is readable, too."""
@@ -123,18 +119,15 @@ class StreamTransport(MessageStream):
             self._poll.register(self._read_fd, select.POLLIN)
         self._poll.register(fd, select.POLLIN)
 
-    def receive(self, timeout_s: float | None = None) -> memoryview | None:
-        """The next request; None where the stream ends between two of them."""
-        if self._poll is not None:
-            if not self._is_at_hand():
-                ready = self._poll.poll(_timeout_ms(timeout_s))
-                if all(fd != self._read_fd for fd, _ in ready):
-                    return NOTHING
-            else:
-                self._unpolled += 1
-                if self._unpolled % _MOST_UNPOLLED == 0:
-                    return NOTHING
-        return self._next()
+    @property
+    def _attends(self) -> bool:
+        return self._poll is not None
+
+    def _wait(self, timeout_s: float | None) -> bool:
+        if self._poll is None:
+            return True  # reading waits
+        ready = self._poll.poll(_timeout_ms(timeout_s))
+        return any(fd == self._read_fd for fd, _ in ready)
 
     def _read_into(self, room: memoryview) -> int:
         return os.readv(self._read_fd, [room])

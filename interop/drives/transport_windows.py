@@ -8,12 +8,9 @@ import sys
 import threading
 from collections.abc import Sequence
 
-from interop.drives.messagestream import NOTHING, Buffer, MessageStream
+from interop.drives.messagestream import Buffer, MessageStream
 
 assert sys.platform == "win32"
-
-_MOST_UNPOLLED = 64
-"""Requests that are there already are taken without a look at what else there is, so many times."""
 
 
 class SocketTransport(MessageStream):
@@ -24,28 +21,22 @@ class SocketTransport(MessageStream):
         self._socket = sock
         self._sending = threading.Lock()
         self._attended: list[int] = []
-        self._unpolled = 0
 
     def attend(self, fd: int) -> None:
         """Have receive() return when the socket `fd` is readable, too."""
         self._attended.append(fd)
 
-    def receive(self, timeout_s: float | None = None) -> memoryview | None:
-        """The next request; None where the stream ends between two of them.
+    @property
+    def _attends(self) -> bool:
+        return bool(self._attended)
 
-        NOTHING where none has come for `timeout_s`, or something else wants a look.
-        """
-        if self._is_at_hand():
-            self._unpolled += 1
-            if self._attended and self._unpolled % _MOST_UNPOLLED == 0:
-                return NOTHING
-        elif timeout_s is not None or self._attended:
-            wait_s = None if timeout_s is None else max(0.0, timeout_s)
-            watched: list[socket.socket | int] = [self._socket, *self._attended]
-            ready, _, _ = select.select(watched, [], [], wait_s)
-            if self._socket not in ready:
-                return NOTHING
-        return self._next()
+    def _wait(self, timeout_s: float | None) -> bool:
+        if timeout_s is None and not self._attended:
+            return True  # reading waits
+        wait_s = None if timeout_s is None else max(0.0, timeout_s)
+        watched: list[socket.socket | int] = [self._socket, *self._attended]
+        ready, _, _ = select.select(watched, [], [], wait_s)
+        return self._socket in ready
 
     def _read_into(self, room: memoryview) -> int:
         return self._socket.recv_into(room)

@@ -8,27 +8,22 @@ import os
 import subprocess
 import sys
 
-from vm.process import STDERR_TAIL_BYTES
+from vm.process import DRAIN_S, READ_BYTES, Child
 
 assert sys.platform != "win32"
 
-_READ_BYTES = 4096
-_DRAIN_S = 2.0
-_REAP_S = 10.0
 
-
-class AdoptedProcess:
-    """Fulfils `vm.process.Child` for `process`, whose standard error is a pipe."""
+class AdoptedProcess(Child):
+    """`process`, whose standard error is a pipe."""
 
     def __init__(self, argv: list[str], process: subprocess.Popen[bytes]) -> None:
         """Raises OSError, on hosts without pidfd_open(2) too."""
         assert process.stderr is not None
-        self.argv = tuple(argv)
+        super().__init__(argv)
         self._process = process
         self._loop = asyncio.get_running_loop()
         self._exited = asyncio.Event()
         self._drained = asyncio.Event()
-        self._tail = bytearray()
         self._stderr = process.stderr
         self._end = _descriptor_of(process.pid)
         os.set_blocking(self._stderr.fileno(), False)
@@ -45,16 +40,11 @@ class AdoptedProcess:
         """As `subprocess` has it; None while it runs."""
         return self._process.returncode
 
-    @property
-    def stderr_tail(self) -> str:
-        """The last STDERR_TAIL_BYTES of what it wrote to standard error so far."""
-        return self._tail.decode("utf-8", "replace")
-
     async def wait(self) -> int:
         """Wait for the end, without a deadline; returns `exit_code`, standard error read."""
         await self._exited.wait()
         with contextlib.suppress(TimeoutError):  # another process may hold the pipe open
-            async with asyncio.timeout(_DRAIN_S):
+            async with asyncio.timeout(DRAIN_S):
                 await self._drained.wait()
         exit_code = self.exit_code
         assert exit_code is not None
@@ -68,15 +58,9 @@ class AdoptedProcess:
         """End it at once. Harmless after the end."""
         self._process.kill()
 
-    async def kill_and_reap(self) -> int:
-        """`kill`, then wait for the end; returns `exit_code`. Raises TimeoutError."""
-        self.kill()
-        async with asyncio.timeout(_REAP_S):
-            return await self.wait()
-
     def _read(self) -> None:
         try:
-            data = os.read(self._stderr.fileno(), _READ_BYTES)
+            data = os.read(self._stderr.fileno(), READ_BYTES)
         except BlockingIOError:
             return
         except OSError:
@@ -86,8 +70,7 @@ class AdoptedProcess:
             self._stderr.close()
             self._drained.set()
             return
-        self._tail += data
-        del self._tail[:-STDERR_TAIL_BYTES]
+        self._keep_tail(data)
 
     def _on_end(self) -> None:
         if self._process.poll() is None:

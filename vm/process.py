@@ -15,11 +15,11 @@ import shlex
 import subprocess
 import sys
 import warnings
+from abc import ABC, abstractmethod
 from asyncio import SubprocessTransport
 from asyncio.subprocess import Process, SubprocessStreamProtocol
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from vm.environment import clean_environment
 from vm.errors import ToolTimeout
@@ -45,9 +45,11 @@ _log = logging.getLogger(__name__)
 STDERR_TAIL_BYTES = 16 * 1024
 """How much of a child's standard error is kept."""
 
-_READ_BYTES = 4096
+READ_BYTES = 4096
+"""How much of it is read at once."""
+DRAIN_S = 2.0
+"""How long what a child that has ended leaves in its pipes is waited for."""
 _LONGEST_LINE_BYTES = 64 * 1024
-_DRAIN_S = 2.0
 _REAP_S = 10.0
 
 
@@ -61,36 +63,59 @@ class Completed:
     stderr: str
 
 
-class Child(Protocol):
+class Child(ABC):
     """A program that is ours and runs: `ChildProcess`, or one that was started in another way."""
+
+    def __init__(self, argv: Sequence[str]) -> None:
+        self._argv = tuple(argv)
+        self._tail = bytearray()
 
     @property
     def argv(self) -> tuple[str, ...]:
         """What it was started with."""
+        return self._argv
 
     @property
+    @abstractmethod
     def pid(self) -> int:
         """Its process id."""
 
     @property
+    @abstractmethod
     def exit_code(self) -> int | None:
         """As `subprocess` has it (negative: the signal that ended it); None while it runs."""
 
     @property
     def stderr_tail(self) -> str:
         """The last STDERR_TAIL_BYTES of what it wrote to standard error so far."""
+        return self._tail.decode("utf-8", "replace")
 
+    def _keep_tail(self, data: bytes) -> None:
+        """It has written `data` to standard error."""
+        self._tail += data
+        del self._tail[:-STDERR_TAIL_BYTES]
+
+    @abstractmethod
     async def wait(self) -> int:
         """Wait for the end, without a deadline; returns `exit_code`, standard error read."""
 
+    @abstractmethod
     def terminate(self) -> None:
         """Ask it to end (SIGTERM; on Windows the same as `kill`). Harmless after the end."""
 
+    @abstractmethod
     def kill(self) -> None:
         """End it at once. Harmless after the end."""
 
     async def kill_and_reap(self) -> int:
-        """`kill`, then wait for the end; returns `exit_code`. Raises TimeoutError."""
+        """`kill`, then wait for the end; returns `exit_code`.
+
+        Raises TimeoutError in the one case in which a killed process does not end: it is stuck
+        inside the kernel.
+        """
+        self.kill()
+        async with asyncio.timeout(_REAP_S):
+            return await self.wait()
 
 
 class _Pipes(SubprocessStreamProtocol):
@@ -114,7 +139,7 @@ class _Pipes(SubprocessStreamProtocol):
         return Process(transport, self, self._event_loop)
 
 
-class ChildProcess:
+class ChildProcess(Child):
     """A running child: its pid, its end, its last words. Made by `spawn`."""
 
     def __init__(
@@ -124,20 +149,14 @@ class ChildProcess:
         pipes: _Pipes,
         on_line: Callable[[str], None] | None = None,
     ) -> None:
-        self._argv = tuple(argv)
+        super().__init__(argv)
         self._process = pipes.process(transport)
         self._transport = transport
         self._exited = pipes.exited
-        self._tail = bytearray()
         self._reader = asyncio.create_task(self._keep_stderr(), name=f"stderr of {self.pid}")
         self._lines: asyncio.Task[None] | None = None
         if on_line is not None:
             self._lines = asyncio.create_task(self._follow_stdout(on_line))
-
-    @property
-    def argv(self) -> tuple[str, ...]:
-        """What it was started with."""
-        return self._argv
 
     @property
     def pid(self) -> int:
@@ -149,18 +168,13 @@ class ChildProcess:
         """As `subprocess` has it (negative: the signal that ended it); None while it runs."""
         return self._process.returncode
 
-    @property
-    def stderr_tail(self) -> str:
-        """The last STDERR_TAIL_BYTES of what it wrote to standard error so far."""
-        return self._tail.decode("utf-8", "replace")
-
     async def wait(self) -> int:
         """Wait for the end, without a deadline; returns `exit_code`, standard error read."""
         await self._exited.wait()
         # Another process may hold a pipe open (a grandchild; Wine's desktop, which whoever first
         # needs it starts with his own handles), so its end is waited for, but not for ever.
         readers = {self._reader} if self._lines is None else {self._reader, self._lines}
-        await asyncio.wait(readers, timeout=_DRAIN_S)
+        await asyncio.wait(readers, timeout=DRAIN_S)
         for reader in readers:
             reader.cancel()
         self._transport.close()
@@ -183,21 +197,10 @@ class ChildProcess:
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
 
-    async def kill_and_reap(self) -> int:
-        """`kill`, then wait for the end; returns `exit_code`.
-
-        Raises TimeoutError in the one case in which a killed process does not end: it is stuck
-        inside the kernel.
-        """
-        self.kill()
-        async with asyncio.timeout(_REAP_S):
-            return await self.wait()
-
     async def _keep_stderr(self) -> None:
         assert self._process.stderr is not None
-        while data := await self._process.stderr.read(_READ_BYTES):
-            self._tail += data
-            del self._tail[:-STDERR_TAIL_BYTES]
+        while data := await self._process.stderr.read(READ_BYTES):
+            self._keep_tail(data)
 
     async def _follow_stdout(self, on_line: Callable[[str], None]) -> None:
         assert self._process.stdout is not None
@@ -246,7 +249,7 @@ async def run(argv: Sequence[str], *, deadline_s: float) -> Completed:
     try:
         async with asyncio.timeout(deadline_s):
             await pipes.exited.wait()
-            await asyncio.wait(readers, timeout=_DRAIN_S)  # as in ChildProcess.wait
+            await asyncio.wait(readers, timeout=DRAIN_S)  # as in ChildProcess.wait
     except TimeoutError:
         raise ToolTimeout(argv, deadline_s) from None
     finally:
@@ -268,7 +271,7 @@ async def run(argv: Sequence[str], *, deadline_s: float) -> Completed:
 
 
 async def _collect(stream: asyncio.StreamReader, into: bytearray) -> None:
-    while data := await stream.read(_READ_BYTES):
+    while data := await stream.read(READ_BYTES):
         into += data
 
 

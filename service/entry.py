@@ -11,16 +11,13 @@ import os
 import sys
 
 from service.home import current_user, make_home, sole
-from wire.places import Places, find_places
+from wire.places import AHEAD, Places, find_places
 
 TYPE_CHECKING = False  # typing's own costs its import
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vm.ahead import Begun
-
-AHEAD = "ISTHMUS_AHEAD"
-"""Set by a client that is about to run something: a machine will be wanted."""
 
 
 def main() -> int:

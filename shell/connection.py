@@ -22,7 +22,7 @@ from wire.codec import Message, decode_message, encode_message
 from wire.common import PROTOCOL_VERSION, Failure
 from wire.errors import WireError
 from wire.frame import Frame, FrameKind, FrameReader, Role, encode_frame
-from wire.places import Places, find_places
+from wire.places import AHEAD, Places, find_places
 from wire.version import VERSION
 
 if sys.platform == "win32":
@@ -42,9 +42,6 @@ _OTHERS_START_S = 1.0
 """How long another command's service is awaited before the next attempt to start ours."""
 
 GREETING_NUMBER = 1
-
-AHEAD = "ISTHMUS_AHEAD"
-"""service.entry has the same."""
 
 
 def places() -> Places:

@@ -9,6 +9,10 @@ from __future__ import annotations
 import os.path
 from collections.abc import Mapping
 
+AHEAD = "ISTHMUS_AHEAD"
+"""The variable that a client which is about to run something sets for the service that it starts: a
+machine will be wanted."""
+
 _MAX_SOCKET_PATH = 100
 """sun_path of sockaddr_un holds 108 bytes on Linux, 104 on macOS (unix(7))."""
 

@@ -63,8 +63,9 @@ class BulkDisks:
     async def unplug_all(self) -> None:
         """Take all out. Raises VmError."""
         async with self._plugging:
-            while self._plugged:
-                await self._vm().detach_disk(_serial(self._plugged.pop()))
+            for port in tuple(self._plugged):
+                await self._vm().detach_disk(_serial(port))
+                self._plugged.remove(port)
 
     def on_machine_ended(self) -> None:
         """No disk is plugged in any more."""

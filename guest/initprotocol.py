@@ -173,7 +173,7 @@ class OpenReply(NamedTuple):
 
 
 class ExitEvent(NamedTuple):
-    """§4.5: a spawned process has ended and is reaped. `status` is wait(2)'s raw status."""
+    """§4.5: a spawned process has ended. `status` is wait(2)'s raw status."""
 
     pid: int
     status: int

@@ -127,7 +127,7 @@ class Distribution:
             if events & WRITABLE:
                 self._client.on_writable()
                 self._watch_writable()
-            messages = self._client.on_readable()
+            self._receive()
         except (OSError, initclient.InitError) as error:
             # Nothing can be asked of it any more; its death is noticed by pidfd.
             if not isinstance(error, initclient.InitClosedError):
@@ -135,7 +135,10 @@ class Distribution:
             self._is_lost = True
             self._loop.forget(self._client.fileno())
             self.kill()
-            return
+
+    def _receive(self) -> bool:
+        """Take in what pid 1 has said; False if there is nothing. Raises OSError, InitError."""
+        messages = self._client.on_readable()
         for message in messages:
             if isinstance(message, initclient.ExitEvent):
                 callback = self._exits.pop(message.pid, None)
@@ -145,6 +148,7 @@ class Distribution:
                 waiting = self._waiting.pop(message.token, None)
                 if waiting is not None:
                     waiting[1](message)
+        return bool(messages)
 
     def kill(self) -> None:
         """SIGKILL pid 1, and with it every process of the distribution (pid_namespaces(7))."""
@@ -160,6 +164,12 @@ class Distribution:
         return self._stopped.wait(timeout_s)
 
     def _on_death(self, _events: int) -> None:
+        if not self._is_lost:
+            try:
+                while self._receive():
+                    pass  # its last words: its death may be noticed before them
+            except (OSError, initclient.InitError):
+                pass
         self._loop.forget(self._pidfd)
         self._loop.forget(self._client.fileno())
         self._is_lost = True

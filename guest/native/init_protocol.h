@@ -45,7 +45,8 @@
  * STOP (4), empty: SIGTERM, then SIGCONT, to every process of the distribution
  *   reply: i32 errno
  *
- * EXIT (0x40), an event, after the reply to its SPAWN: a process has ended and is reaped
+ * EXIT (0x40), an event, after the reply to its SPAWN: a process has ended; it is reaped once
+ * this is sent, so that nobody finds the distribution empty and does not know why
  *     i32 pid
  *     i32 status          as wait(2) stores it
  *     u64 user_us, u64 system_us, u64 maxrss_kib      getrusage(2), it and its waited children

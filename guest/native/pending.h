@@ -14,7 +14,7 @@ void pending_add(struct server *server, struct pending pending);
  * its place. `ended`: its process is dead, so it will be settled now. */
 void pending_settle(struct server *server, size_t index, bool ended);
 
-/* The same for the entry of process `pid`, which has just been reaped, if there is one. */
+/* The same for the entry of process `pid`, which has ended, if there is one. */
 void pending_settle_pid(struct server *server, pid_t pid);
 
 /* Kill what has not been settled by `now`, and say so. */

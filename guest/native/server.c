@@ -12,7 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -121,6 +123,25 @@ static void accept_connection(struct server *server)
     io_close(&fd);
 }
 
+/* As wait(2) stores it, which waitid(2) takes apart. */
+static int wait_status(const siginfo_t *end)
+{
+    const int dumped_core = 0x80;
+
+    if (end->si_code == CLD_EXITED)
+        return (end->si_status & 0xff) << 8;
+    return end->si_status | (end->si_code == CLD_DUMPED ? dumped_core : 0);
+}
+
+/* One that has ended is left unreaped; its pid, 0 if there is none. waitid(2): the kernel's own
+ * call takes a rusage too, the C library's does not. */
+static pid_t find_ended(siginfo_t *end, struct rusage *usage)
+{
+    end->si_pid = 0;
+    long failed = syscall(SYS_waitid, P_ALL, 0, end, WEXITED | WNOHANG | WNOWAIT | __WALL, usage);
+    return failed < 0 ? 0 : end->si_pid;
+}
+
 static void reap(struct server *server)
 {
     struct signalfd_siginfo ignored;
@@ -132,17 +153,20 @@ static void reap(struct server *server)
     (void)unread;
     while (left-- > 0) {
         struct rusage usage;
-        int status;
-        pid_t pid = wait4(-1, &status, WNOHANG | __WALL, &usage);
-        if (pid <= 0)
+        siginfo_t end;
+        pid_t pid = find_ended(&end, &usage);
+        if (pid == 0)
             break;
         /* First the reply to SPAWN, should execve and the end have come together. */
         pending_settle_pid(server, pid);
         struct child *child = children_find(&server->children, pid);
         if (child != NULL) {
-            reply_exit_event(server_connection(server, child->connection), pid, status, &usage);
+            reply_exit_event(server_connection(server, child->connection), pid, wait_status(&end),
+                             &usage);
             children_remove(&server->children, child);
         }
+        /* Only now: once no process is left the agent kills us, and what was not said is lost. */
+        wait4(pid, NULL, __WALL, NULL);
     }
     server->more_to_reap = left < 0;
 }

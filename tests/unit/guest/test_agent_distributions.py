@@ -148,6 +148,23 @@ def test_death_answers_what_was_asked_and_ends_what_ran(world: World) -> None:
     assert world.distribution.wait_stopped(0)
 
 
+def test_last_words_are_heard(world: World) -> None:
+    """An exit that was told just before the end is that exit, whatever is noticed first."""
+    assert world.init.connection is not None
+    pids = range(7, 107)
+    words = bytearray()
+    for pid in pids:
+        world.distribution.expect_exit(pid, world.exits.append)
+        body = struct.pack("<iiQQQ", pid, 256, 0, 0, 0)
+        words += HEAD.pack(len(body), Op.EXIT, ZERO, 0) + body
+    world.init.connection.sendall(words)
+    world.init.process.kill()
+    world.init.process.wait()
+    world.init.connection.close()
+    run_until(world.loop, lambda: bool(world.stopped))
+    assert world.exits == [256] * len(pids)
+
+
 def test_a_thread_may_wait_for_the_end_and_kill(world: World) -> None:
     results: list[object] = []
 

@@ -13,6 +13,11 @@ _LEAST_STEP_KIB = 256 * 1024
 _LARGEST_STEP_KIB = 1024 * 1024
 _STEPS = 32
 
+_PAGE_BYTES = 4096
+_STRUCT_PAGE_BYTES = 64
+_REPORTED_ORDER = 9
+"""Of the smallest piece of free memory that the host is told of (mm/page_reporting.c)."""
+
 
 def meminfo(text: str) -> dict[str, int]:
     """The rows of /proc/meminfo (proc(5)), in KiB."""
@@ -27,16 +32,50 @@ def step_kib(rows: dict[str, int]) -> int:
     return max(0, min(step, cached - FLOOR_KIB))
 
 
+def is_worth_dropping(rows: dict[str, int]) -> bool:
+    """Whether dropping all cache gives the host more than it costs. Pure.
+
+    What is freed is reported to the host, and for that the kernel walks through its lists of free
+    memory. That alone can make the whole table of pages resident in a machine that has gone on from
+    a snapshot and has hardly touched it.
+    """
+    cached = rows.get("Cached", 0) + rows.get("Buffers", 0) - rows.get("Shmem", 0)
+    return cached + rows.get("SReclaimable", 0) > table_kib(rows)
+
+
+def is_worth_compacting(rows: dict[str, int], buddyinfo: str) -> bool:
+    """Whether putting free memory together gives the host more than it costs. Pure.
+
+    What lies in pieces too small to be reported is what can be won; every page's entry in the
+    table of pages is read for it.
+    """
+    return loose_kib(buddyinfo) > table_kib(rows)
+
+
+def table_kib(rows: dict[str, int]) -> int:
+    """The size of the kernel's table of pages, struct page (linux/mm_types.h). Pure."""
+    return rows.get("MemTotal", 0) * _STRUCT_PAGE_BYTES // _PAGE_BYTES
+
+
+def loose_kib(buddyinfo: str) -> int:
+    """Free memory in pieces too small for the host to be told of (proc(5), buddyinfo). Pure."""
+    loose = 0
+    for line in buddyinfo.splitlines():
+        counts = line.partition("zone")[2].split()[1 : 1 + _REPORTED_ORDER]
+        loose += sum(int(count) << order for order, count in enumerate(counts))
+    return loose * _PAGE_BYTES // 1024
+
+
 def drop() -> None:
     """Give up all cache that is clean: pages, and what the kernel remembers of files."""
-    _write("/proc/sys/vm/drop_caches", "3")
+    if is_worth_dropping(_read_meminfo()):
+        _write("/proc/sys/vm/drop_caches", "3")
     _compact()
 
 
 def shrink() -> None:
     """Give up a part of the distributions' cache, what was used longest ago first."""
-    with open("/proc/meminfo") as file:
-        step = step_kib(meminfo(file.read()))
+    step = step_kib(_read_meminfo())
     if not step:
         return
     try:
@@ -49,7 +88,15 @@ def shrink() -> None:
 
 def _compact() -> None:
     """Put free pages together: the host is told of 2 MiB at once."""
-    _write("/proc/sys/vm/compact_memory", "1")
+    with open("/proc/buddyinfo") as file:
+        buddyinfo = file.read()
+    if is_worth_compacting(_read_meminfo(), buddyinfo):
+        _write("/proc/sys/vm/compact_memory", "1")
+
+
+def _read_meminfo() -> dict[str, int]:
+    with open("/proc/meminfo") as file:
+        return meminfo(file.read())
 
 
 def _write(path: str, text: str) -> None:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from guest.agent.memory import FLOOR_KIB, meminfo, step_kib
+from guest.agent.memory import (
+    FLOOR_KIB,
+    is_worth_compacting,
+    is_worth_dropping,
+    loose_kib,
+    meminfo,
+    step_kib,
+)
 
 GIB = 1024 * 1024
 
@@ -37,3 +44,30 @@ def test_what_is_no_cache_does_not_count() -> None:
 
 def test_an_unknown_kernel_is_left_alone() -> None:
     assert step_kib({}) == 0
+
+
+def test_pieces_below_two_mebibytes_are_loose() -> None:
+    """As /proc/buddyinfo has them: counts of 4 KiB, 8 KiB and so on up to 4 MiB."""
+    text = (
+        "Node 0, zone    DMA32      1      1      0      0      0      0      0      0      0"
+        "      5    761 \n"
+        "Node 0, zone   Normal      0      0      0      0      0      0      0      0      2"
+        "      0    222 \n"
+    )
+    assert loose_kib(text) == 4 + 8 + 2 * 1024
+    assert loose_kib("") == 0
+
+
+def test_cache_is_dropped_where_it_is_more_than_the_table_of_pages() -> None:
+    """A 64th of the memory: 64 MiB of 4 GiB."""
+    table = GIB // 16
+    assert not is_worth_dropping({"MemTotal": 4 * GIB, "Cached": table})
+    assert is_worth_dropping({"MemTotal": 4 * GIB, "Cached": table, "SReclaimable": 1})
+    assert not is_worth_dropping({"MemTotal": 4 * GIB, "Cached": 2 * table, "Shmem": table})
+
+
+def test_free_memory_is_put_together_where_much_of_it_is_loose() -> None:
+    rows = {"MemTotal": 4 * GIB}
+    line = "Node 0, zone DMA32 {} 0 0 0 0 0 0 0 0 0 0"
+    assert not is_worth_compacting(rows, line.format(GIB // 16 // 4))
+    assert is_worth_compacting(rows, line.format(GIB // 16 // 4 + 1))

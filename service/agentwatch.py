@@ -130,14 +130,21 @@ class AgentWatch:
             return await self._vm.qmp.is_frontend_open(port_chardev(self._vm.spec, self._port))
         return False
 
-    async def greet(self, timeout_s: float, *, is_awakened: bool = False) -> None:
+    async def greet(
+        self,
+        timeout_s: float,
+        *,
+        is_awakened: bool = False,
+        on_seeded: Callable[[], None] = lambda: None,
+    ) -> None:
         """Wait for the agent of a machine that boots, and introduce ourselves.
 
-        `is_awakened`: it goes on from a snapshot, and must not repeat its random numbers.
+        `is_awakened`: it goes on from a snapshot, and must not repeat its random numbers;
+        `on_seeded` is called, perhaps more than once, when what it is told next comes after that.
         Raises BootFailure, also if QEMU ends meanwhile, and ServiceError.
         """
         ended = asyncio.create_task(self._vm.wait())
-        greeted = asyncio.create_task(self._say_hello(is_awakened=is_awakened))
+        greeted = asyncio.create_task(self._say_hello(is_awakened, on_seeded))
         try:
             await asyncio.wait(
                 {ended, greeted}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
@@ -220,12 +227,18 @@ class AgentWatch:
             log.warning("the agent has restarted; running: %s", welcome.running)
             self._on_back()
 
-    async def _say_hello(self, *, is_awakened: bool = False) -> Welcome:
+    async def _say_hello(
+        self, is_awakened: bool = False, on_seeded: Callable[[], None] = lambda: None
+    ) -> Welcome:
         while True:
             await self._link.wait_synchronised()
             try:
                 if is_awakened:
-                    await self._link.request(Reseed(entropy=os.urandom(_ENTROPY_BYTES).hex()), Done)
+                    reseed = Reseed(entropy=os.urandom(_ENTROPY_BYTES).hex())
+                    seeding = asyncio.create_task(self._link.request(reseed, Done))
+                    await asyncio.sleep(0)  # it is on its way, and the agent keeps to the order
+                    on_seeded()
+                    await seeding
                 hello = Hello(
                     protocol=PROTOCOL_VERSION,
                     version=VERSION,

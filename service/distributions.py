@@ -9,6 +9,7 @@ import socket
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 from service.diskfailures import disk_failed
@@ -25,6 +26,7 @@ from vm.machine import VirtualMachine
 from wire import failures
 from wire.agent import (
     DistributionStarted,
+    ExpectDisk,
     FirstRunDone,
     FormatDisk,
     InspectRoot,
@@ -145,7 +147,7 @@ class DistributionManager:
         self, record: Record, report: Report
     ) -> tuple[AgentLink, tuple[str, ...]]:
         """Boot the machine and start a distribution as needed; the link, and warnings."""
-        link = await self._machine.ensure_running(report, lambda vm: self._plug_in(record, vm))
+        link = await self._machine.ensure_running(report, partial(self._begin, record))
         if record.identity in self._running:
             return link, ()
         async with self.exclusively(record.identity):
@@ -173,6 +175,14 @@ class DistributionManager:
         started = await link.request(request, DistributionStarted, timeout_s)
         self._note(record.identity, runs=True)
         return started.warnings
+
+    async def _begin(self, record: Record, vm: VirtualMachine) -> ExpectDisk:
+        """What of a start needs no more than QEMU, and what the agent can go on with.
+
+        That is the mount, for which the guest has another processor. Raises VmError.
+        """
+        await self._plug_in(record, vm)
+        return ExpectDisk(disk=record.identity)
 
     async def _attach(self, record: Record) -> None:
         """Plug a distribution's disk in, unless it is."""

@@ -34,9 +34,10 @@ FORCED = Deadlines(quit_s=5.0, terminate_s=3.0)
 """For a user who does not want to wait. No rung loses what was written for good."""
 
 
-Early = Callable[[VirtualMachine], Awaitable[None]]
-"""What somebody wants done to a machine of which there is no more than QEMU. Raises nothing that
-matters: it is tried again where it has failed."""
+Early = Callable[[VirtualMachine], Awaitable[Message]]
+"""What somebody wants done to a machine of which there is no more than QEMU, and the event that its
+agent may be told of it, even before it is greeted. Raises nothing that matters: it is tried again
+where it has failed."""
 
 
 @dataclass
@@ -141,8 +142,10 @@ class Starter:
             try:
                 link, agent_watch = await self._connect(sleeper.vm, settings)
                 await sleeper.wake()
-                async with _beside(early, sleeper.vm):
-                    await agent_watch.greet(WAKE_TIMEOUT_S, is_awakened=True)
+                async with _beside(early, sleeper.vm) as done:
+                    await agent_watch.greet(
+                        WAKE_TIMEOUT_S, is_awakened=True, on_seeded=lambda: _tell(link, done)
+                    )
             except BaseException:
                 await sleeper.vm.shutdown(deadlines=FORCED)
                 sleeper.memory.close()
@@ -196,13 +199,21 @@ class Starter:
 
 
 @contextlib.asynccontextmanager
-async def _beside(early: Early | None, vm: VirtualMachine) -> AsyncIterator[None]:
+async def _beside(
+    early: Early | None, vm: VirtualMachine
+) -> AsyncIterator[asyncio.Future[Message] | None]:
     """Have `early` done meanwhile, and to its end."""
     task = None if early is None else asyncio.ensure_future(early(vm))
     try:
-        yield
+        yield task
     finally:
         if task is not None:
             await asyncio.wait({task})
             if not task.cancelled() and task.exception() is not None:
                 log.info("to be done later: %s", task.exception())
+
+
+def _tell(link: AgentLink, done: asyncio.Future[Message] | None) -> None:
+    """Tell the agent what has been done early, if it has by now: it will be asked for anyway."""
+    if done is not None and done.done() and not done.cancelled() and done.exception() is None:
+        link.send_event(done.result())

@@ -66,6 +66,12 @@ class MountDisk(Message, name="mount-disk"):
     disk: str
 
 
+class ExpectDisk(Message, name="expect-disk"):
+    """Event: a distribution is about to be started from a disk, which may be mounted until then."""
+
+    disk: str
+
+
 class UnmountDisk(Message, name="unmount-disk"):
     """Unmount a disk and wait until the kernel has let go of it. Not an error if it is not."""
 

@@ -163,6 +163,12 @@ class Agent:
 
         self._in_thread(body, reply)
 
+    def _expect_disk(self, event: messages.ExpectDisk) -> None:
+        def told(_answer: Message | None, _error: Exception | None) -> None:
+            pass  # whoever starts the distribution is told what is wrong
+
+        self._loop.run_in_thread(lambda: disks.mount_disk(event.disk), told)
+
     def _add_modules(self, request: messages.AddModules, reply: Reply) -> None:
         def work() -> Message:
             kernelmodules.add_modules(request.disk, request.names)
@@ -331,6 +337,7 @@ class Agent:
         Resize: _resize,
         Signal: _signal,
         Hangup: _hangup,
+        messages.ExpectDisk: _expect_disk,
         messages.Launched: _launched,
         Exited: _exited,
     }

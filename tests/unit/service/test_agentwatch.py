@@ -14,8 +14,9 @@ import pytest
 from service.agentwatch import AgentWatch, HostClock
 from service.link import AgentLink
 from vm.machine import VirtualMachine
-from wire.agent import Hello, Welcome
-from wire.common import PROTOCOL_VERSION
+from wire.agent import Hello, Reseed, Welcome
+from wire.codec import Message
+from wire.common import PROTOCOL_VERSION, Done
 
 SECOND = 10**9
 
@@ -100,6 +101,44 @@ def test_a_machine_that_goes_on_is_told_the_time() -> None:
     asyncio.run(follow())
     (hello,) = link.hellos
     assert before <= hello.time_ns <= time.time_ns()
+
+
+class Woken:
+    """A link to an agent that goes on from a snapshot: what is written to it, in order."""
+
+    def __init__(self) -> None:
+        self.written: list[str] = []
+
+    async def wait_synchronised(self) -> None:
+        pass
+
+    async def request(self, message: Message, reply: type[Message]) -> Message:
+        self.written.append(message.NAME)
+        await asyncio.sleep(0.001)
+        self.written.append(f"{message.NAME} answered")
+        if isinstance(message, Reseed):
+            return Done()
+        return Welcome(protocol=PROTOCOL_VERSION, version="", kernel="", boot_id="")
+
+
+class Endless:
+    """A machine that does not end."""
+
+    async def wait(self) -> None:
+        await asyncio.Event().wait()
+
+
+def test_what_is_told_early_comes_after_the_entropy() -> None:
+    """And the time, which grows old on its way, is told once the entropy is in place."""
+    link = Woken()
+
+    async def greet() -> None:
+        vm = cast(VirtualMachine, Endless())
+        watch = AgentWatch(vm, cast(AgentLink, link), "port", 1000, lambda: None)
+        await watch.greet(10, is_awakened=True, on_seeded=lambda: link.written.append("early"))
+
+    asyncio.run(greet())
+    assert link.written == ["reseed", "early", "reseed answered", "hello", "hello answered"]
 
 
 class Booted:

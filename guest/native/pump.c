@@ -100,7 +100,8 @@ static int note_request(struct pump *pump)
     }
     if (is_answered(header.opcode) && !flight_add(&pump->flight, header.unique))
         return EXIT_NO_MEMORY;
-    return ahead_note_request(&pump->ahead, pump->port.out) ? STILL_RUNNING : EXIT_NO_MEMORY;
+    bool noted = ahead_note_request(&pump->ahead, pump->port.out, pump->port.out_length);
+    return noted ? STILL_RUNNING : EXIT_NO_MEMORY;
 }
 
 /* What is to be in the stream before the request in `out`. */
@@ -124,6 +125,7 @@ static void put_helper_first(struct pump *pump)
 
     for (ssize_t got; at + sizeof message <= PORT_SPARE_BYTES &&
                       (got = recv(pump->helper, message, sizeof message, MSG_DONTWAIT)) > 0;) {
+        ahead_note_helper(&pump->ahead, message);
         put_first(port, at, message, (size_t)got);
         at += (size_t)got;
     }
@@ -196,7 +198,7 @@ static int take_reply(struct pump *pump, const unsigned char *message, size_t le
         if (in_slot > BULK_SLOT_BYTES)
             return EXIT_MALFORMED;
     }
-    ahead_note_reply(&pump->ahead, unique);
+    ahead_note_reply(&pump->ahead, message, length);
     if (!flight_remove(&pump->flight, unique))
         return STILL_RUNNING; /* the kernel never asked, or no longer waits */
     if (is_init)

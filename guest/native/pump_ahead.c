@@ -141,6 +141,8 @@ bool ahead_answer(struct ahead *ahead, int device, const unsigned char *request,
     struct fuse_read_in asked = {.offset = 0};
     struct iovec parts[2];
 
+    if (absence_answer(&ahead->absence, device, request, length))
+        return true;
     memcpy(&header, request, sizeof header);
     struct ahead_entry *entry =
         find(ahead, header.nodeid, is_listing(header.opcode) ? FUSE_READDIR : header.opcode);
@@ -184,13 +186,16 @@ static bool changes_nothing(uint32_t opcode)
     return opcode <= FUSE_LSEEK && memchr(SUCH, (int)opcode, sizeof SUCH) != NULL;
 }
 
-bool ahead_note_request(struct ahead *ahead, const unsigned char *request)
+bool ahead_note_request(struct ahead *ahead, const unsigned char *request, size_t length)
 {
     struct fuse_in_header header;
 
     memcpy(&header, request, sizeof header);
+    if (header.opcode == FUSE_LOOKUP)
+        absence_ask(&ahead->absence, request, length);
     if (changes_nothing(header.opcode))
         return true;
+    absence_forget(&ahead->absence);
     drop_all(ahead);
     return flight_add(&ahead->changes, header.unique);
 }
@@ -211,15 +216,29 @@ bool ahead_say_used(struct ahead *ahead, const unsigned char *request,
     return true;
 }
 
-void ahead_note_reply(struct ahead *ahead, uint64_t unique)
+void ahead_note_helper(struct ahead *ahead, const unsigned char *message)
 {
-    (void)flight_remove(&ahead->changes, unique);
+    struct fuse_in_header header;
+
+    memcpy(&header, message, sizeof header);
+    ahead->absence.helper = header.pid;
+    absence_forget(&ahead->absence);
+}
+
+void ahead_note_reply(struct ahead *ahead, const unsigned char *message, size_t length)
+{
+    struct fuse_out_header header;
+
+    memcpy(&header, message, sizeof header);
+    (void)flight_remove(&ahead->changes, header.unique);
+    absence_note_reply(&ahead->absence, message, length);
 }
 
 void ahead_note_notification(struct ahead *ahead, const unsigned char *message, size_t length)
 {
     uint64_t nodes[2];
 
+    absence_forget(&ahead->absence);
     for (size_t i = 0; i < 2; i++) {
         size_t at = sizeof(struct fuse_out_header) + i * sizeof nodes[i];
         if (length < at + sizeof nodes[i])
@@ -232,6 +251,7 @@ void ahead_note_notification(struct ahead *ahead, const unsigned char *message, 
 void ahead_clear(struct ahead *ahead)
 {
     drop_all(ahead);
+    absence_forget(&ahead->absence);
     while (flight_take(&ahead->changes) != 0)
         ;
     ahead->used = 0;

@@ -10,6 +10,7 @@
 #ifndef ISTHMUS_PUMP_AHEAD_H
 #define ISTHMUS_PUMP_AHEAD_H
 
+#include "pump_absence.h"
 #include "pump_flight.h"
 
 #include <stdbool.h>
@@ -32,6 +33,7 @@ struct ahead {
     size_t bytes;
     uint32_t used;         /* files that were read from here and the server was not told of */
     struct flight changes; /* requests under way that change something */
+    struct absence absence;
 };
 
 /* Take a message of the server's. What it says is left out while a change is under way, which it
@@ -42,14 +44,18 @@ bool ahead_take(struct ahead *ahead, const unsigned char *message, size_t length
 bool ahead_answer(struct ahead *ahead, int device, const unsigned char *request, size_t length);
 
 /* A whole request goes to the server. Returns false if there is no memory. */
-bool ahead_note_request(struct ahead *ahead, const unsigned char *request);
+bool ahead_note_request(struct ahead *ahead, const unsigned char *request, size_t length);
+
+/* A message of the helper's (pump_helper.h) goes to the server, which answers its requests like
+ * nobody else's from then on. */
+void ahead_note_helper(struct ahead *ahead, const unsigned char *message);
 
 /* Whether something is to be said to the server before this request, which `said` then is. */
 bool ahead_say_used(struct ahead *ahead, const unsigned char *request,
                     unsigned char said[AHEAD_USED_BYTES]);
 
 /* The server has answered a request. */
-void ahead_note_reply(struct ahead *ahead, uint64_t unique);
+void ahead_note_reply(struct ahead *ahead, const unsigned char *message, size_t length);
 
 /* A notification of the server's to the kernel: it makes untrue what is here of the nodes in it. */
 void ahead_note_notification(struct ahead *ahead, const unsigned char *message, size_t length);

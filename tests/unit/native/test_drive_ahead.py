@@ -56,6 +56,9 @@ class Server:
         self.held: list[int] = []
         """Numbers of SETATTR requests that wait for answer(), if `holds` is set."""
         self.holds = False
+        self.looked_up: list[bytes] = []
+        self.absent: dict[bytes, float] = {}
+        """Names that there are none of, and for how many seconds the kernel may go by that."""
         self._is_over = False
         greet_by_hand(drive, b"a" * 16)
         self._thread = threading.Thread(target=self._serve)
@@ -67,14 +70,21 @@ class Server:
                 continue
             try:
                 header = IN_HEADER.unpack(self._port.recv(IN_HEADER.size, socket.MSG_WAITALL))
+                body = b""
                 if header[0] > IN_HEADER.size:
-                    self._port.recv(header[0] - IN_HEADER.size, socket.MSG_WAITALL)
+                    body = self._port.recv(header[0] - IN_HEADER.size, socket.MSG_WAITALL)
             except (OSError, struct.error):  # the pump has ended
                 return
             opcode, unique, node = header[1:4]
             self.asked.append(opcode)
+            name = body.rstrip(b"\0")
+            if opcode == Opcode.LOOKUP:
+                self.looked_up.append(name)
             if opcode == Opcode.SETATTR and self.holds:
                 self.held.append(unique)
+            elif opcode == Opcode.LOOKUP and name in self.absent:
+                nothing = replies.no_such_entry(self.absent[name])
+                self._port.sendall(replies.header(unique, len(nothing), 0) + nothing)
             elif opcode not in (CODE, Opcode.FORGET, Opcode.INTERRUPT):
                 self.answer(opcode, unique, node)
 

@@ -249,7 +249,8 @@ def _cache_key(qemu: Qemu, candidates: Sequence[Accelerator]) -> dict[str, objec
         "system": str(qemu.system),
         "version": str(qemu.version),
         "mtime_ns": status.st_mtime_ns,
-        "kernel": platform.platform(),
+        # Not platform(), which starts a program (uname -p) and reads the interpreter's file.
+        "kernel": f"{platform.system()} {platform.release()} {platform.version()}",
         "boot": boot_identity(),
         "candidates": [candidate.value for candidate in candidates],
         "processors": [CPU_MODELS[candidate] for candidate in candidates],

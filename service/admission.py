@@ -6,7 +6,8 @@ first command of the new version, which starts its own; else it says what is in 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 
 from service.errors import ServiceError
 from wire import failures
@@ -45,6 +46,21 @@ class Admission:
             return _foreign(greeting, running)
         self._end()
         return _ending()
+
+
+@contextlib.contextmanager
+def unless_ending(is_ending: Callable[[], bool]) -> Iterator[None]:
+    """What nothing has come of by its end, or that fails, is refused if the service is ending.
+
+    Its client came just in time to be admitted, and repeats it with the service that comes next.
+    """
+    try:
+        yield
+    except ServiceError:
+        if not is_ending():
+            raise
+    if is_ending():
+        raise _ending()
 
 
 def _is_ours(greeting: Greeting) -> bool:

@@ -113,7 +113,7 @@ class Service:
             self._network,
             self._drives,
             WindowsSide(_find_host),
-            self._ending.set,
+            self._ending,
         )
 
         self._admission = Admission(self._ending.is_set, self._what_runs, self._ending.set)

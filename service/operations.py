@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from service.admission import unless_ending
 from service.apart import run_apart
 from service.archiver import ArchiveRelay, FileFeed
 from service.client import Client
@@ -69,7 +70,7 @@ class _NewDistribution:
 
 
 class Operations:
-    """Answers clients' requests. `quit` ends the service."""
+    """Answers clients' requests. `ending` is set when the service is to end."""
 
     def __init__(
         self,
@@ -80,7 +81,7 @@ class Operations:
         network: Network,
         drives: Drives,
         windows: WindowsSide,
-        quit: Callable[[], None],
+        ending: asyncio.Event,
     ) -> None:
         self._places = places
         self._machine = machine
@@ -90,7 +91,7 @@ class Operations:
         self._drives = drives
         self._windows = windows
         self._registry = distributions.registry
-        self._quit_service = quit
+        self._ending = ending
         management = Management(machine, distributions)
         self._manage: dict[type[Message], Callable[[Client, Any], Awaitable[Message]]] = {
             messages.Move: management.move,
@@ -152,11 +153,13 @@ class Operations:
         """Start a client's process; the reply, and the task that follows it to its end."""
         warnings: tuple[str, ...] = ()
         default_uid, first_run = 0, False
-        if request.system:
-            link = await self._machine.ensure_running(client.progress)
-        else:
-            record = self._registry.find("{" + identity + "}")
-            link, warnings = await self._distributions.ensure_started(record, client.progress)
+        with unless_ending(self._ending.is_set):
+            if request.system:
+                link = await self._machine.ensure_running(client.progress)
+            else:
+                record = self._registry.find("{" + identity + "}")
+                link, warnings = await self._distributions.ensure_started(record, client.progress)
+        if not request.system:
             # Its first run may have ended while it was being started.
             record = self._registry.find("{" + record.identity + "}")
             first_run = record.run_oobe and _is_interactive(request)
@@ -401,7 +404,7 @@ class Operations:
 
     async def _quit(self, client: Client, request: messages.Quit) -> Message:
         await self._machine.shutdown(force=False)
-        self._quit_service()
+        self._ending.set()
         return Done()
 
     _METHODS: dict[type[Message], Callable[[Operations, Client, Any], Awaitable[Message]]] = {  # noqa: RUF012

@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tests.integration.cli_harness import (
@@ -190,9 +189,9 @@ def test_service_killed_with_a_qemu_that_does_not_listen(victim: Isthmus) -> Non
     qemu = victim.qemu()
     qemu.suspend()
     kill_and_wait(victim.service())
-    assert psutil.pid_exists(qemu.pid)
+    assert not is_gone(qemu)
     runs_again(victim)
-    assert not psutil.pid_exists(qemu.pid)
+    assert is_gone(qemu)
 
 
 def test_a_command_while_the_service_ends(victim: Isthmus) -> None:
@@ -203,7 +202,7 @@ def test_a_command_while_the_service_ends(victim: Isthmus) -> None:
     with victim.started("-e", "echo", "works") as command:
         assert command.status(120) == 0
         assert command.stdout.read() == b"works\n"
-    assert not psutil.pid_exists(service.pid)
+    wait_until(lambda: is_gone(service), "the end of the service")
     runs_again(victim)
 
 
@@ -278,8 +277,8 @@ def test_two_commands_on_a_cold_start(fresh: Isthmus) -> None:
     assert len(fresh.qemus()) == 1
     service, qemu = fresh.service(), fresh.qemu()
     fresh.ok("--shutdown")
-    assert not qemu.is_running()
-    assert service.is_running()
+    assert is_gone(qemu)
+    assert not is_gone(service)
     assert fresh.json("--status", "--json")["machine_state"] == "stopped"
     again = fresh.ok("--system", "-e", "cat", "/proc/sys/kernel/random/boot_id", timeout=120)
     assert again != boot

@@ -9,6 +9,7 @@ import errno
 import os
 import threading
 
+from guest.agent import swap
 from guest.agent.children import run, wait_until
 from guest.agent.errors import AgentError
 from guest.agent.mounting import mount
@@ -18,7 +19,6 @@ MOUNTS = "/run/disks"
 RELEASE_TIMEOUT_S = 30.0
 FORMAT_TIMEOUT_S = 300.0
 CHECK_TIMEOUT_S = 1800.0
-SWAP_TIMEOUT_S = 60.0
 
 _appear_timeout_s = 30.0
 
@@ -90,13 +90,12 @@ def check_disk(disk: str) -> None:
 
 
 def add_swap(disk: str) -> None:
-    """Make a new disk swap space and use it. Raises AgentError.
-
-    --discard: what is not swapped any more is given back to the host.
-    """
+    """Make a new disk swap space and use it. Raises AgentError."""
     device = wait_for_device(disk)
-    run(["mkswap", device], SWAP_TIMEOUT_S)
-    run(["swapon", "--discard", device], SWAP_TIMEOUT_S)
+    try:
+        swap.use(device)
+    except (OSError, ValueError) as error:
+        raise AgentError(f"there is no swap space: {error}") from None
 
 
 def mount_disk(disk: str) -> None:

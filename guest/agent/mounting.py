@@ -1,4 +1,4 @@
-"""mount(2), which Python has not.
+"""mount(2) and swapon(2), which Python has not.
 
 A process for mount(8) costs an emulated processor several times what the mount itself does: each
 program's code has to be translated before it runs.
@@ -20,5 +20,15 @@ def mount(source: str, target: str, kind: str, options: str = "", flags: int = 0
     texts = [text.encode("utf-8", "surrogateescape") for text in (source, target, kind)]
     data = options.encode() or None
     if _libc.mount(*texts, ctypes.c_ulong(flags), data) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), source)
+        raise _error(source)
+
+
+def swap_on(device: str, flags: int) -> None:
+    """Use a device that has been made swap space. Raises OSError."""
+    if _libc.swapon(os.fsencode(device), flags) != 0:
+        raise _error(device)
+
+
+def _error(name: str) -> OSError:
+    number = ctypes.get_errno()
+    return OSError(number, os.strerror(number), name)

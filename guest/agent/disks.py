@@ -20,6 +20,9 @@ RELEASE_TIMEOUT_S = 30.0
 FORMAT_TIMEOUT_S = 300.0
 CHECK_TIMEOUT_S = 1800.0
 
+_ABSENT = (errno.ENXIO, errno.ENODEV, errno.ENOENT)
+"""Why a block device cannot be opened that is not there."""
+
 _appear_timeout_s = 30.0
 
 MOUNT_OPTIONS = "discard,errors=remount-ro,data=ordered,no_prefetch_block_bitmaps"
@@ -65,8 +68,29 @@ def set_appear_timeout(timeout_s: float) -> None:
 
 def wait_for_device(disk: str) -> str:
     """The device of a disk that has just been plugged in. Raises AgentError at the deadline."""
-    wait_until(lambda: bool(find_device(disk)), _appear_timeout_s, f"disk {disk} to appear")
-    return find_device(disk)
+    device = ""
+
+    def is_there() -> bool:
+        nonlocal device
+        device = find_device(disk)
+        return bool(device) and _can_be_opened(device)
+
+    wait_until(is_there, _appear_timeout_s, f"disk {disk} to appear")
+    return device
+
+
+def _can_be_opened(device: str) -> bool:
+    """False for one that is in sysfs already, or still, but not among the kernel's block devices.
+
+    device_add_disk (block/genhd.c) does the one a moment before the other.
+    """
+    try:
+        os.close(os.open(device, os.O_RDONLY | os.O_CLOEXEC))
+    except OSError as error:
+        if error.errno in _ABSENT:
+            return False
+        raise
+    return True
 
 
 def format_disk(disk: str) -> None:
@@ -130,16 +154,18 @@ def unmount_disk(disk: str) -> None:
 
 
 def _is_free(device: str) -> bool:
-    """Whether no file system is mounted from a device: then it can be opened exclusively.
+    """Whether no file system is mounted from a device, if it is still there.
 
-    O_EXCL without O_CREAT on a block device fails with EBUSY while it is mounted (open(2)).
+    It can be opened exclusively then: O_EXCL without O_CREAT on a block device fails with EBUSY
+    while it is mounted (open(2)).
     """
     try:
         os.close(os.open(device, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC))
     except OSError as error:
         if error.errno == errno.EBUSY:
             return False
-        raise
+        if error.errno not in _ABSENT:
+            raise
     return True
 
 

@@ -149,7 +149,10 @@ class Agent:
         def work() -> Message:
             if request.flush:
                 os.sync()
-            (memory.shrink if request.gradual else memory.drop)()
+            if request.gradual:
+                memory.shrink()
+            else:
+                memory.drop(even_little=request.flush)
             return Done()
 
         self._in_thread(work, reply)

@@ -66,9 +66,12 @@ def loose_kib(buddyinfo: str) -> int:
     return loose * _PAGE_BYTES // 1024
 
 
-def drop() -> None:
-    """Give up all cache that is clean: pages, and what the kernel remembers of files."""
-    if is_worth_dropping(_read_meminfo()):
+def drop(*, even_little: bool = False) -> None:
+    """Give up all cache that is clean: pages, and what the kernel remembers of files.
+
+    `even_little`: the machine is about to be saved, and all that is in it written.
+    """
+    if even_little or is_worth_dropping(_read_meminfo()):
         _write("/proc/sys/vm/drop_caches", "3")
     _compact()
 

@@ -51,6 +51,7 @@ class OutputStream:
         self._window = SendWindow()
         self._limit: int | None = None
         self._watched = True
+        self._waits_for_link = False
         self.has_ended = False
         os.set_blocking(fd, False)
         loop.watch(fd, READABLE, self._on_ready)
@@ -64,8 +65,7 @@ class OutputStream:
             if self.has_ended:
                 return
             if self._link.is_congested:
-                self._pause()
-                self._link.when_writable(self._on_writable)
+                self._wait_for_link()
                 return
             allowed = min(self._window.available, CHUNK_BYTES)
             if self._limit is not None:
@@ -115,6 +115,16 @@ class OutputStream:
         except OSError:
             return 0
 
+    def _wait_for_link(self) -> None:
+        self._pause()
+        if not self._waits_for_link:
+            self._waits_for_link = True
+            self._link.when_writable(self._on_link_writable)
+
+    def _on_link_writable(self) -> None:
+        self._waits_for_link = False
+        self._on_writable()
+
     def _on_writable(self) -> None:
         """Go on when there is something to read; at once where that may never be again."""
         if self._limit is None:
@@ -136,8 +146,8 @@ class OutputStream:
     def grant(self, count: int) -> None:
         """The host allows `count` more bytes."""
         self._window.grant(count)
-        if not self.has_ended and not self._link.is_congested:
-            self._pump()
+        if not self.has_ended:
+            self._pump()  # also while the link is congested: whoever waited for credit waits for it
 
     def finish(self) -> None:
         """The process has ended: send what is in the pipe now, then EOF.

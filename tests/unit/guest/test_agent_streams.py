@@ -183,6 +183,23 @@ def test_a_process_that_ends_while_the_link_is_congested(
     assert linked.host.bytes_of(StreamId.STDERR) == filler
 
 
+def test_credit_that_comes_while_the_link_is_congested_is_used_later(
+    linked: Linked, pipe: Pipe
+) -> None:
+    """It was what the stream waited for, and other streams have filled the link meanwhile."""
+    linked.host.shrink()
+    linked.synchronise()
+    output = Output(linked, pipe)
+    output.stream._window.take(WINDOW_BYTES)
+    os.write(pipe.writer, b"later")
+    linked.settle()
+    while not linked.link.is_congested:
+        linked.link.send_frame(b"\1\0\0\0\2\2\0\0\1\0\0\0x")  # a byte on another stream
+    output.stream.grant(3)
+    output.stream.grant(2)
+    linked.run_until(lambda: output.data == b"later")
+
+
 def test_a_terminal_whose_other_side_is_gone_is_at_its_end(synchronised: Linked) -> None:
     master, slave = pty.openpty()
     ends: list[bool] = []

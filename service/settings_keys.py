@@ -294,8 +294,7 @@ _EXPERIMENTAL = (
         "experimental.autoMemoryReclaim",
         "choice",
         "DropCache",
-        "How memory that Linux uses as cache goes back to the host when the machine is idle; "
-        "cache of less than a 64th of its memory is left alone.",
+        "How memory that Linux uses as cache goes back to the host when the machine is idle.",
         choices=("Disabled", "Gradual", "DropCache"),
     ),
     Key(

@@ -12,14 +12,13 @@ import os
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def mount(source: str, target: str, kind: str, options: str = "", flags: int = 0) -> None:
+def mount(source: str, target: str, kind: str, options: str) -> None:
     """Mount `source` at `target`; `options` are the file system's own. Raises OSError.
 
     Other threads run meanwhile.
     """
-    texts = [text.encode("utf-8", "surrogateescape") for text in (source, target, kind)]
-    data = options.encode() or None
-    if _libc.mount(*texts, ctypes.c_ulong(flags), data) != 0:
+    names = map(os.fsencode, (source, target, kind))
+    if _libc.mount(*names, ctypes.c_ulong(0), options.encode()) != 0:
         raise _error(source)
 
 

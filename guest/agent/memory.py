@@ -53,8 +53,13 @@ def is_worth_compacting(rows: dict[str, int], buddyinfo: str) -> bool:
 
 
 def table_kib(rows: dict[str, int]) -> int:
-    """The size of the kernel's table of pages, struct page (linux/mm_types.h). Pure."""
-    return rows.get("MemTotal", 0) * _STRUCT_PAGE_BYTES // _PAGE_BYTES
+    """The size of the kernel's table of pages, struct page (linux/mm_types.h). Pure.
+
+    Our kernel writes it as memory comes into use (vm/image/patches/0003-lazy-struct-pages.patch),
+    and counts what was never used as not accepted yet.
+    """
+    pages_kib = rows.get("MemTotal", 0) - rows.get("Unaccepted", 0)
+    return max(0, pages_kib) * _STRUCT_PAGE_BYTES // _PAGE_BYTES
 
 
 def loose_kib(buddyinfo: str) -> int:

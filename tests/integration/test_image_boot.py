@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import os
+import re
 import time
 from collections.abc import Iterator
 
@@ -124,6 +126,45 @@ def test_the_clock_is_right_and_fine_whatever_the_load(
         assert source.split()[-1] in ("tsc", "tsc-early")
         handlers = shell.run("grep event_handler /proc/timer_list")
         assert handlers.count("hrtimer_interrupt") == 2  # one for each processor
+
+
+FILLER = """import mmap, sys
+size = int(sys.argv[1]) << 20
+memory = mmap.mmap(-1, size)
+for at in range(0, size, 4096):
+    memory[at : at + 8] = at.to_bytes(8, "big")
+print(sum(memory[at : at + 8] != at.to_bytes(8, "big") for at in range(0, size, 4096)), "wrong")
+"""
+
+
+def meminfo_mib(shell: Console, name: str) -> int:
+    found = re.search(rf"{name}: *(\d+) kB", shell.run("cat /proc/meminfo"))
+    assert found, name
+    return int(found[1]) // 1024
+
+
+def test_memory_that_was_never_used_is_not_described_yet(
+    case: tuple[BootImage, MachineType], shell: Console
+) -> None:
+    """Our kernel writes struct pages as memory comes into use; all of it can be used."""
+    if case[0].origin is not KernelOrigin.TUNED:
+        return
+    walk = "echo 1 > /proc/sys/vm/compact_memory; cat /proc/pagetypeinfo /proc/kpage* > /dev/null"
+    total, untouched = meminfo_mib(shell, "MemTotal"), meminfo_mib(shell, "Unaccepted")
+    assert untouched > total / 2
+    shell.run(walk)  # whoever looks at every page there is meets only those that are described
+    assert meminfo_mib(shell, "Unaccepted") > total / 2
+    free = meminfo_mib(shell, "MemFree")
+    assert free > untouched, "what is not described counts as free"
+    filler = base64.b64encode(FILLER.encode()).decode()
+    shell.run(f"echo {filler} | busybox base64 -d > /tmp/fill.py")
+    assert "0 wrong" in shell.run(f"python3 -I -S /tmp/fill.py {free * 9 // 10}")
+    assert meminfo_mib(shell, "Unaccepted") < untouched / 4
+    shell.run(walk)
+    assert meminfo_mib(shell, "MemFree") > free * 9 // 10
+    shell.run("echo 32 > /proc/sys/vm/nr_hugepages; grep 'HugePages_Total: *32' /proc/meminfo")
+    shell.run("echo 0 > /proc/sys/vm/nr_hugepages")
+    assert "BUG" not in shell.run("dmesg")
 
 
 def test_modules_load_on_demand(shell: Console) -> None:

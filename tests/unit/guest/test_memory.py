@@ -66,6 +66,13 @@ def test_cache_is_dropped_where_it_is_more_than_the_table_of_pages() -> None:
     assert not is_worth_dropping({"MemTotal": 4 * GIB, "Cached": 2 * table, "Shmem": table})
 
 
+def test_memory_that_was_never_used_has_no_table_yet() -> None:
+    """With our kernel: of 4 GiB, 1 GiB has been used."""
+    rows = {"MemTotal": 4 * GIB, "Unaccepted": 3 * GIB}
+    assert not is_worth_dropping({**rows, "Cached": GIB // 64})
+    assert is_worth_dropping({**rows, "Cached": GIB // 64 + 1})
+
+
 def test_free_memory_is_put_together_where_much_of_it_is_loose() -> None:
     rows = {"MemTotal": 4 * GIB}
     line = "Node 0, zone DMA32 {} 0 0 0 0 0 0 0 0 0 0"

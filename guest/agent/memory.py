@@ -25,11 +25,15 @@ def meminfo(text: str) -> dict[str, int]:
     return {row[0].rstrip(":"): int(row[1]) for row in rows if len(row) > 1}
 
 
+def cached_kib(rows: dict[str, int]) -> int:
+    """Of files, what is in memory and on a disk as well. Pure."""
+    return rows.get("Cached", 0) + rows.get("Buffers", 0) - rows.get("Shmem", 0)
+
+
 def step_kib(rows: dict[str, int]) -> int:
     """How much cache the next small step takes; 0 where there is little. Pure."""
-    cached = rows.get("Cached", 0) + rows.get("Buffers", 0) - rows.get("Shmem", 0)
     step = max(_LEAST_STEP_KIB, min(rows.get("MemTotal", 0) // _STEPS, _LARGEST_STEP_KIB))
-    return max(0, min(step, cached - FLOOR_KIB))
+    return max(0, min(step, cached_kib(rows) - FLOOR_KIB))
 
 
 def is_worth_dropping(rows: dict[str, int]) -> bool:
@@ -39,8 +43,7 @@ def is_worth_dropping(rows: dict[str, int]) -> bool:
     memory. That alone can make the whole table of pages resident in a machine that has gone on from
     a snapshot and has hardly touched it.
     """
-    cached = rows.get("Cached", 0) + rows.get("Buffers", 0) - rows.get("Shmem", 0)
-    return cached + rows.get("SReclaimable", 0) > table_kib(rows)
+    return cached_kib(rows) + rows.get("SReclaimable", 0) > table_kib(rows)
 
 
 def is_worth_compacting(rows: dict[str, int], buddyinfo: str) -> bool:
